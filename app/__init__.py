@@ -1,0 +1,3 @@
+"""Gantry: a production platform for a Python API on Kubernetes."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What the process is made of: settings, database, security, limits, logs, the server."""

@@ -1,0 +1,367 @@
+"""Settings: everything an operator can set, read from the environment, from files of secrets, or given by a test.
+
+Every field is ``GANTRY_<GROUP>__<FIELD>`` in the environment (``GANTRY_DATABASE__URL``), a list is JSON
+(``GANTRY_HTTP__CORS_ORIGINS='["https://app.example"]'``). A file of the same name in ``GANTRY_SECRETS_DIR``
+(``gantry_database__url``, any case) is read too, so that a Kubernetes Secret can be mounted instead of put in the environment.
+The environment wins over a file. Nothing reads settings at import: ``load_settings()`` is called once by the CLI or the app factory.
+"""
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from limits import parse as parse_limit
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+DEVELOPMENT_SECRET_PREFIX = "development-only-"  # noqa: S105 - it marks what is no secret
+"""A secret that begins so is public knowledge: a production start with one is refused."""
+
+MIN_SECRET_LENGTH = 32
+"""Characters; NIST SP 800-107r1 §5.3.4 asks an HMAC key to be no weaker than the hash's security strength."""
+
+
+class Environment(StrEnum):
+    """Where the process runs. Only ``production`` (the default) refuses development secrets."""
+
+    production = "production"
+    development = "development"
+    test = "test"
+
+
+def _rate(value: str) -> str:
+    try:
+        parse_limit(value)
+    except ValueError:
+        raise ValueError("must read like '10/minute' or '600/60 second'") from None
+    return value
+
+
+Rate = Annotated[str, AfterValidator(_rate)]
+"""A rate in the notation of the ``limits`` library: ``<count>/[<n>] <second|minute|hour|day>``."""
+
+
+class Group(BaseModel):
+    """A group of settings: immutable, and a name that does not exist is an error rather than ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(Group):
+    """PostgreSQL. All durations in seconds."""
+
+    url: SecretStr
+    """Through pgbouncer in transaction pooling (or direct): ``postgresql://user:password@host:port/name``. Required."""
+    direct_url: SecretStr | None = None
+    """Past pgbouncer, for migrations, LISTEN and workers: session state and advisory locks need it. Default: ``url``."""
+    pool_size: PositiveInt = 10
+    """Connections each worker process may hold."""
+    pool_timeout: PositiveFloat = 3.0
+    """How long a request waits for a connection of the pool before it is answered 503."""
+    connect_timeout: PositiveInt = 3
+    """How long one attempt to connect may take (libpq rounds 1 up to 2)."""
+    pool_recycle: PositiveInt = 300
+    """Age at which a connection is replaced: lets clients of a rolling pgbouncer move on."""
+    prepared_statements: Literal["auto", "on", "off"] = "auto"
+    """``auto``: on when libpq can close prepared statements by protocol (>= 17), which pgbouncer >= 1.22 needs."""
+    migration_lock_timeout: PositiveFloat = 5.0
+    """How long a migration's statement waits for a table lock before it gives up (and lets the queue behind it go)."""
+    migration_statement_timeout: PositiveFloat = 900.0
+    """How long one statement of a migration may run."""
+
+    @property
+    def direct(self) -> SecretStr:
+        """``direct_url``, or ``url`` when there is no pooler between."""
+        return self.direct_url or self.url
+
+
+class CacheSettings(Group):
+    """The pod's own Redis or Valkey (a sidecar): mortal by design, nothing durable goes there."""
+
+    url: SecretStr | None = None
+    """``redis://host:port/0`` or ``unix:///path/to.sock``. Unset: no cache."""
+
+
+class LimitSettings(Group):
+    """Rate limits."""
+
+    url: SecretStr | None = None
+    """The Redis or Valkey that all pods share. Unset: each worker process enforces its share (limit / workers)."""
+    default: Rate = "600/minute"
+    """For every route that does not declare its own, per API key, else per client address."""
+    sending: Rate = "10/minute"
+    """For routes that send something to somebody."""
+    example: Rate = "10/minute"
+    """For ``GET /limited``, the smallest example of a route's own limit."""
+    timeout: PositiveFloat = 0.05
+    """Seconds the shared store may take to answer before the worker counts locally."""
+    retry_after_failure: PositiveFloat = 1.0
+    """Seconds a lost store is left alone before it is tried again."""
+
+
+class SecuritySettings(Group):
+    """API keys and what is signed."""
+
+    key_peppers: tuple[SecretStr, ...] = Field(min_length=1)
+    """Secrets that API keys are hashed with; the first hashes new keys, all verify. Required, each >= 32 characters."""
+    cursor_keys: tuple[SecretStr, ...] = Field(min_length=1)
+    """Secrets that page cursors are signed with; the first signs, all verify. Required, each >= 32 characters."""
+    bootstrap_key: SecretStr | None = None
+    """A key made by ``gantry keys create --offline``: registered with every scope at start, unless it was revoked."""
+    key_cache_seconds: Annotated[float, Field(ge=0, le=300)] = 5.0
+    """How long a worker trusts what it knows of a key: the bound within which a revocation elsewhere takes effect."""
+    key_cache_size: PositiveInt = 10_000
+    """Keys each worker remembers."""
+    last_used_seconds: PositiveFloat = 300.0
+    """Coarseness of ``last_used_at``: a key's row is written at most once in this time."""
+    last_used_flush_seconds: PositiveFloat = 30.0
+    """How often the keys seen are written, in one statement."""
+    rotation_overlap_seconds: Annotated[int, Field(ge=0, le=30 * 86400)] = 86_400
+    """How long the former secret of a rotated key stays valid, unless the request says otherwise."""
+
+
+class HttpSettings(Group):
+    """The public side: who may call, how much they may send, how long they may take."""
+
+    public_url: str | None = None
+    """Scheme and host that clients use (``https://api.example``); only shown in OpenAPI's ``servers``."""
+    trusted_hosts: tuple[str, ...] = ("*",)
+    """Values of ``Host`` that are answered; ``*.example.com`` matches subdomains, ``*`` all."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins that browsers may call from, spelled out. ``*`` allows all, and then no credentials."""
+    cors_credentials: bool = False
+    """Whether browsers may send cookies and the like. Refused together with ``*``."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses (CIDR) whose ``X-Forwarded-For``, ``X-Forwarded-Proto`` and ``X-Request-ID`` are believed."""
+    max_body_bytes: PositiveInt = 1_048_576
+    """Largest request body, declared or streamed."""
+    max_target_bytes: PositiveInt = 8_192
+    """Longest path and query together."""
+    max_header_bytes: PositiveInt = 32_768
+    """All request header lines together."""
+    max_headers: PositiveInt = 100
+    """Number of request header lines."""
+    max_query_parameters: PositiveInt = 100
+    """Number of query parameters."""
+    max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
+    """Deepest nesting of a JSON body."""
+    header_timeout: PositiveFloat = 10.0
+    """Seconds a client has for the request line and headers, from their first byte."""
+    body_timeout: PositiveFloat = 15.0
+    """Seconds a client has for the body."""
+    deadline: PositiveFloat = 20.0
+    """Seconds from a request's first byte of handling to its response; past that it is answered 503."""
+    hsts_seconds: Annotated[int, Field(ge=0)] = 31_536_000
+    """``Strict-Transport-Security`` on responses to https requests; 0 leaves it out."""
+
+
+class ServerSettings(Group):
+    """gunicorn and its workers."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a container's public port
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    admin_host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 9000
+    workers: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Worker processes. Unset: the CPUs that the cgroup allows, at least 1."""
+    worker_class: Literal["uvicorn", "asgi"] = "uvicorn"
+    """``uvicorn``: uvicorn's worker with our limits on headers and time. ``asgi``: gunicorn's own."""
+    keepalive: PositiveInt = 75
+    """Seconds an idle connection stays open; above the ingress's upstream idle time-out (60)."""
+    graceful_timeout: PositiveInt = 25
+    """Seconds that requests in flight get after SIGTERM."""
+    close_timeout: PositiveInt = 5
+    """Seconds after that for pools to close; gunicorn's own graceful time-out is the sum of both."""
+    worker_timeout: PositiveInt = 30
+    """Seconds without a heartbeat after which the arbiter kills a worker (its event loop is stuck)."""
+    runtime_dir: Path = Path("/tmp")  # noqa: S108 - one private folder is made in it
+    """Where a private folder for metric files and heartbeats is made; a memory volume in Kubernetes."""
+
+
+class LogSettings(Group):
+    """Structured logs on standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto``: readable on a terminal, JSON otherwise."""
+
+
+class ExportSettings(Group):
+    """``GET /items/export``."""
+
+    max_seconds: PositiveFloat = 600.0
+    """Longest run of one export."""
+    stall_seconds: PositiveFloat = 30.0
+    """Longest a client may leave a chunk unread."""
+    concurrency: PositiveInt = 2
+    """Exports at once in a worker (each holds a connection of the pool); more are answered 503."""
+    batch: PositiveInt = 500
+    """Rows fetched at a time: what an export holds in memory."""
+
+
+class ItemSettings(Group):
+    """What may happen to many items at once."""
+
+    release_batch: PositiveInt = 1_000
+    """Items touched by one statement when their owner is deleted."""
+    release_max: PositiveInt = 50_000
+    """Most items that deleting their owner may touch in its one transaction; more is 409."""
+
+
+class RetrySettings(Group):
+    """``Idempotency-Key``."""
+
+    keep_seconds: PositiveInt = 86_400
+    """How long a remembered answer is replayed."""
+    wait_seconds: PositiveFloat = 2.0
+    """How long a concurrent twin waits for the first before it is answered 409."""
+
+
+class Settings(BaseSettings):
+    """All settings. Build with ``load_settings()``; tests may construct it directly."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GANTRY_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    environment: Environment = Environment.production
+    database: DatabaseSettings
+    security: SecuritySettings
+    cache: CacheSettings = CacheSettings()
+    limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
+    server: ServerSettings = ServerSettings()
+    log: LogSettings = LogSettings()
+    export: ExportSettings = ExportSettings()
+    items: ItemSettings = ItemSettings()
+    retries: RetrySettings = RetrySettings()
+
+    @model_validator(mode="after")
+    def _secrets_are_strong(self) -> Self:
+        named = [("security.key_peppers", s) for s in self.security.key_peppers]
+        named += [("security.cursor_keys", s) for s in self.security.cursor_keys]
+        for name, secret in named:
+            if len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
+                raise ValueError(f"{name}: each secret needs at least {MIN_SECRET_LENGTH} characters")
+        if self.environment is Environment.production:
+            for name, secret in named:
+                if secret.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
+                    raise ValueError(
+                        f"{name}: a development secret can't be used in production; make one with `openssl rand -base64 32`"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _cors_is_safe(self) -> Self:
+        if self.http.cors_credentials and "*" in self.http.cors_origins:
+            raise ValueError("http.cors_origins: '*' can't be combined with http.cors_credentials; list the origins")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What was given in code wins over the environment, and that over files; a ``.env`` file is never read."""
+        return (
+            init_settings,
+            env_settings,
+            NestedSecretsSettingsSource(file_secret_settings, secrets_dir_missing="error"),
+        )
+
+
+class SettingsInvalid(Exception):
+    """The settings can't be used. ``messages`` has one readable line for each thing that is wrong, without any value."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
+ENVIRONMENT_PREFIX = "GANTRY_"
+NOT_SETTINGS = frozenset({"GANTRY_SECRETS_DIR", "GANTRY_PG_BIN", "GANTRY_VALKEY_BIN"})
+"""Variables of the prefix that are no settings: where secret files are, and which server binaries ``make run`` takes."""
+
+
+def variable_name(location: tuple[int | str, ...]) -> str:
+    """The environment variable of a setting, from pydantic's location: ``("database", "url")`` → ``GANTRY_DATABASE__URL``."""
+    names = [str(part) for part in location if not isinstance(part, int)]
+    return ENVIRONMENT_PREFIX + "__".join(names).upper()
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    location = error["loc"]
+    text = str(error["msg"]).removeprefix("Value error, ")
+    if not location:
+        return text
+    name = variable_name(location)
+    match error["type"]:
+        case "missing" if len(location) == 1:
+            required = [f"{name}__{n.upper()}" for n in _required_fields(str(location[0]))]
+            return f"{', '.join(required)}: required, but not set"
+        case "missing":
+            return f"{name}: required, but not set"
+        case "extra_forbidden":
+            return f"{name}: there is no such setting; see the table in README.md"
+    return f"{name}: {text[0].lower()}{text[1:]}"
+
+
+def _required_fields(group: str) -> list[str]:
+    fields: Mapping[str, FieldInfo] = getattr(Settings.model_fields[group].annotation, "model_fields", {})
+    return [name for name, field in fields.items() if field.is_required()]
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process.
+
+    Raises ``SettingsInvalid`` with a line for each wrong, missing or unknown one; no message repeats a value.
+    """
+    groups = tuple(f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields)
+    unknown = [
+        f"{name}: there is no such setting; see the table in README.md"
+        for name in sorted(os.environ)
+        if name.startswith(ENVIRONMENT_PREFIX)
+        and name not in NOT_SETTINGS
+        and name.upper() not in groups
+        and not name.upper().startswith(tuple(f"{group}__" for group in groups))
+    ]
+    directory = os.environ.get("GANTRY_SECRETS_DIR")
+    try:
+        settings = Settings(_secrets_dir=directory) if directory else Settings()  # type: ignore[call-arg]  # from the environment
+    except ValidationError as error:
+        raise SettingsInvalid(
+            unknown + [_message(e) for e in error.errors(include_url=False, include_input=False)]
+        ) from None
+    except SettingsError as error:
+        raise SettingsInvalid([*unknown, f"{error} (a list or a group is written as JSON)"]) from None
+    if unknown:
+        raise SettingsInvalid(unknown)
+    return settings
