@@ -1,0 +1,109 @@
+"""PostgreSQL: one engine and pool a worker, sessions of two types, and the driver-level read of one row.
+
+Connections rest in autocommit. A read is then one round trip (no BEGIN, no ROLLBACK), holds no snapshot and pins no server
+connection of pgbouncer between statements; a write asks for a transaction, and gets one.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, LiteralString, cast
+
+import psycopg
+from psycopg import capabilities
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util import greenlet_spawn
+
+from app.core.config import DatabaseSettings
+
+PREPARE_AFTER: Final = 5
+"""Executions after which psycopg prepares a statement (its own default)."""
+
+
+class ReadSession(AsyncSession):
+    """For reads alone: each statement sees what is committed when it starts. Could go to a replica."""
+
+
+class WriteSession(AsyncSession):
+    """Inside one transaction that a service opened: READ COMMITTED, committed when the service's block ends."""
+
+
+def prepared_statements_work() -> bool:
+    """Whether prepared statements survive pgbouncer's transaction pooling: libpq must close them by protocol (>= 17).
+
+    The other half, pgbouncer >= 1.22 with ``max_prepared_statements`` above 0, is the operator's (psycopg's manual, "Prepared statements").
+    """
+    return capabilities.has_send_close_prepared()
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver spelled out; raises ``ValueError`` when it is no PostgreSQL URL."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise ValueError("a database URL begins with postgresql://")
+    return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+class Database:
+    """The pool of one worker process. Made after the fork, closed with the worker."""
+
+    def __init__(self, settings: DatabaseSettings, *, application_name: str = "gantry") -> None:
+        prepare = settings.prepared_statements == "on" or (
+            settings.prepared_statements == "auto" and prepared_statements_work()
+        )
+        self.prepares: Final = prepare
+        """Whether statements are prepared on the server."""
+        self._pool_size = settings.pool_size
+        self.engine: Final[AsyncEngine] = create_async_engine(
+            driver_url(settings.url.get_secret_value()),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.pool_timeout,
+            pool_recycle=settings.pool_recycle,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            connect_args={
+                "connect_timeout": settings.connect_timeout,
+                "application_name": application_name,
+                "prepare_threshold": PREPARE_AFTER if prepare else None,
+            },
+        )
+        transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._read = async_sessionmaker(self.engine, class_=ReadSession, expire_on_commit=False, autoflush=False)
+        self._write = async_sessionmaker(transactional, class_=WriteSession, expire_on_commit=False, autoflush=False)
+
+    def read(self) -> ReadSession:
+        """A session for reads: ``async with database.read() as session``."""
+        return self._read()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[WriteSession]:
+        """A session in a transaction, committed at the end of the block and rolled back when the block raises."""
+        async with self._write() as session, session.begin():
+            yield session
+
+    async def fetch_row(self, sql: LiteralString, parameters: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """The first row of a read-only statement, by the driver itself: what SQLAlchemy adds costs more than the query.
+
+        Connections of the pool that turn out to be dead (a restarted pooler) are dropped, and the statement repeated on the next.
+        Raises ``psycopg.OperationalError`` or ``sqlalchemy.exc.DBAPIError`` when the database is out of reach,
+        ``sqlalchemy.exc.TimeoutError`` when no connection of the pool became free in time.
+        """
+        tries_left = self._pool_size
+        while True:
+            pooled = await greenlet_spawn(self.engine.sync_engine.pool.connect)
+            connection = cast(psycopg.AsyncConnection[tuple[Any, ...]], pooled.driver_connection)
+            try:
+                cursor = await connection.execute(sql, parameters)
+                return await cursor.fetchone()
+            except psycopg.OperationalError:
+                if not connection.closed or tries_left == 0:
+                    raise
+                tries_left -= 1
+                await greenlet_spawn(pooled.invalidate)
+            finally:
+                await greenlet_spawn(pooled.close)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
