@@ -1,0 +1,1 @@
+"""Wire types: what requests must be and answers are."""

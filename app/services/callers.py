@@ -1,0 +1,135 @@
+"""Who is calling: keys are looked up in the database once, and believed for a stated time.
+
+A made-up key never gets here: ``KeyRing.read`` refuses it by its keyed tag, without a query. What is known of a real one is kept for
+``security.key_cache_seconds``; so a revocation holds at once in the process that made it (``forget``), and elsewhere within that time.
+"""
+
+import asyncio
+import hmac
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row, any_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import array
+
+from app.core.config import SecuritySettings
+from app.core.database import Database
+from app.core.security import KeyRing
+from app.models import ApiKey
+from app.services.api_keys import select_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner of a valid key."""
+
+    key_id: int
+    name: str
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the process knows of a key: who it is, its secrets with their ends, and until when to believe it (monotonic seconds)."""
+
+    caller: Caller | None
+    secrets: tuple[tuple[bytes, float], ...]
+    believe_until: float
+
+
+class Callers:
+    """The callers that one worker process knows."""
+
+    def __init__(self, database: Database, ring: KeyRing, settings: SecuritySettings) -> None:
+        self._database = database
+        self._ring = ring
+        self._settings = settings
+        self._known: OrderedDict[int, Known] = OrderedDict()
+        self._asking: dict[int, asyncio.Task[Known]] = {}
+        self._seen: set[int] = set()
+        self._written: dict[int, float] = {}
+
+    async def identify(self, presented: str) -> Caller | None:
+        """The caller whose key this is, or none when it is no valid key. Raises what the database raises."""
+        key = self._ring.read(presented)
+        if key is None:
+            return None
+        known = self._known.get(key.key_id)
+        if known is None or time.monotonic() >= known.believe_until:
+            known = await self._ask(key.key_id)
+        now = time.time()
+        valid = False
+        for digest, ends in known.secrets:
+            # Every secret is compared, in constant time: how long it takes says nothing.
+            valid |= hmac.compare_digest(digest, key.digest) and now < ends
+        if not valid:
+            return None
+        self._seen.add(key.key_id)
+        return known.caller
+
+    def forget(self, key_id: int) -> None:
+        """Ask the database again when this key comes next: it was changed by this process."""
+        self._known.pop(key_id, None)
+        self._asking.pop(key_id, None)
+
+    async def _ask(self, key_id: int) -> Known:
+        """One query for all requests that wait for the same key; it goes on if one of them is cancelled."""
+        task = self._asking.get(key_id)
+        if task is None:
+            task = asyncio.create_task(self._look_up(key_id))
+            self._asking[key_id] = task
+            task.add_done_callback(lambda done: self._answered(key_id, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, key_id: int, task: asyncio.Task[Known]) -> None:
+        if self._asking.get(key_id) is not task:
+            return  # forgotten meanwhile: what it read may be older than the change
+        del self._asking[key_id]
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._known[key_id] = task.result()
+        self._known.move_to_end(key_id)
+        if len(self._known) > self._settings.key_cache_size:
+            self._known.popitem(last=False)
+
+    async def _look_up(self, key_id: int) -> Known:
+        until = time.monotonic() + self._settings.key_cache_seconds
+        async with self._database.read() as session:
+            rows = (await session.execute(select_secrets(key_id))).all()
+        if not rows:
+            return Known(None, (), until)
+        first = rows[0]
+        caller = Caller(first.id, first.name, frozenset(first.scopes))
+        return Known(caller, tuple((row.digest, _ends(row)) for row in rows), until)
+
+    async def write_last_used(self) -> None:
+        """Write ``last_used_at`` of the keys seen since the last call, in one statement, each at most once in ``last_used_seconds``.
+
+        The row takes a new version, since what it shows has changed. What can't be written now is written by the next call.
+        """
+        now = time.monotonic()
+        coarse = self._settings.last_used_seconds
+        seen = set(self._seen)
+        due = [key_id for key_id in seen if now - self._written.get(key_id, -coarse) >= coarse]
+        if due:
+            stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - timedelta(seconds=coarse))
+            # Another process that holds a row is writing the same fact.
+            held = select(ApiKey.id).where(ApiKey.id == any_(array(due)), stale).with_for_update(skip_locked=True)
+            async with self._database.transaction() as session:
+                await session.execute(
+                    update(ApiKey)
+                    .where(ApiKey.id.in_(held))
+                    .values(last_used_at=func.now(), version=ApiKey.version + 1)
+                )
+        self._seen -= seen
+        self._written = {key_id: at for key_id, at in self._written.items() if now - at < coarse} | dict.fromkeys(
+            due, now
+        )
+
+
+def _ends(row: Row[Any]) -> float:
+    ends: list[datetime] = [end for end in (row.expires_at, row.ends) if end is not None]
+    return min(ends).astimezone(UTC).timestamp() if ends else float("inf")

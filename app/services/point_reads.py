@@ -1,0 +1,38 @@
+"""One row by its id, by the driver: the hottest reads, where SQLAlchemy's part costs more than PostgreSQL's.
+
+The statement is compiled from the table, so that a new column needs no change here; a test holds these reads to SQLAlchemy's own.
+The measurement that justifies them is in docs/performance.md.
+"""
+
+from collections import namedtuple
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import bindparam, make_url, select
+
+from app.core.database import Database
+from app.models import Base, Item, User
+from app.services.errors import NotFound
+
+type PointRead = Callable[[Database, int], Awaitable[Any]]
+
+
+def point_read(model: type[Base]) -> PointRead:
+    """A function that reads one row of the table as a tuple with the columns' names. It raises ``NotFound``."""
+    table = model.__table__
+    statement = select(table).where(table.c.id == bindparam("id"))
+    dialect: Any = make_url("postgresql+psycopg://").get_dialect()
+    sql = str(statement.compile(dialect=dialect(paramstyle="format")))
+    as_row = namedtuple(f"{model.__name__}Row", [column.name for column in table.columns])  # type: ignore[misc]  # columns are data here
+
+    async def read(database: Database, row_id: int) -> Any:
+        row = await database.fetch_row(sql, (row_id,))
+        if row is None:
+            raise NotFound
+        return as_row._make(row)
+
+    return read
+
+
+read_user = point_read(User)
+read_item = point_read(Item)
