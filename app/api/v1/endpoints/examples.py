@@ -1,0 +1,40 @@
+"""The smallest examples: a route with its own limit, and a route that any key may call."""
+
+from fastapi import Response
+from pydantic import BaseModel
+
+from app.api.access import ANY_KEY, PUBLIC, access
+from app.api.context import Context
+from app.api.responses import JSON, REVALIDATE
+from app.api.routing import router as make_router
+from app.core.scopes import Scope
+from app.schemas.api_keys import Caller
+
+router = make_router(tags=["examples"])
+
+
+class Message(BaseModel):
+    """A sentence."""
+
+    message: str
+
+
+@router.get("/limited", response_model=Message)
+@access(PUBLIC, limit="example")
+async def limited() -> Response:
+    """Answers 10 times a minute for each client address."""
+    return Response(Message(message="This endpoint is rate limited").model_dump_json(), media_type=JSON)
+
+
+@router.get("/protected", response_model=Caller)
+@access(ANY_KEY)
+async def protected(context: Context) -> Response:
+    """Says who is calling."""
+    caller = context.caller
+    body = Caller(
+        message="This is a protected endpoint",
+        key_id=caller.key_id,
+        name=caller.name,
+        scopes=sorted(Scope(scope) for scope in caller.scopes),
+    )
+    return Response(body.model_dump_json(), headers={"Cache-Control": REVALIDATE}, media_type=JSON)

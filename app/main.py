@@ -1,0 +1,47 @@
+"""The application: ``create_app(settings)`` puts together what the packages below ``app`` define."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from app import __version__
+from app.api import root
+from app.api.docs import docs_router
+from app.api.error_handlers import install_error_handlers
+from app.api.lifespan import lifespan
+from app.api.middleware import install_middleware
+from app.api.openapi import install_openapi, operation_id
+from app.api.v1 import api as v1
+from app.core.config import Settings, load_settings
+from app.core.status import LocalStatus, ProcessStatus
+from app.core.telemetry import Metrics
+
+
+def create_app(settings: Settings, status: ProcessStatus | None = None) -> FastAPI:
+    """The ASGI application. ``status`` is how the process tells the server around it about itself; alone, it tells nobody."""
+    status = status or LocalStatus()
+    metrics = Metrics()
+    app = FastAPI(
+        title="Gantry",
+        version=__version__,
+        lifespan=lifespan(settings, status, metrics),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        generate_unique_id_function=operation_id,
+        redirect_slashes=False,
+    )
+    app.include_router(root.router)
+    app.include_router(docs_router(settings))
+    app.include_router(v1.router)
+    install_error_handlers(app)
+    install_middleware(app, settings.http, status, metrics)
+    install_openapi(app, settings.http)
+    return app
+
+
+def __getattr__(name: str) -> Any:
+    """``app.main:app`` for servers that want an object: made when it is asked for, so that an import reads no settings."""
+    if name == "app":
+        return create_app(load_settings())
+    raise AttributeError(name)
