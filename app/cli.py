@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
-from app.core.config import Settings, SettingsInvalid, load_settings
+from app.core.config import Settings
+from app.core.loading import SettingsInvalid, load_settings
 from app.core.scopes import Scope
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from app.api.lifespan import lifespan
 from app.api.middleware import install_middleware
 from app.api.openapi import install_openapi, operation_id
 from app.api.v1 import api as v1
-from app.core.config import Settings, load_settings
+from app.core.config import Settings
+from app.core.loading import load_settings
 from app.core.status import LocalStatus, ProcessStatus
 from app.core.telemetry import Metrics
 

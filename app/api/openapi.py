@@ -4,8 +4,9 @@ What a route can answer follows from its access, its method and its parameters; 
 lists its errors by hand, and none forgets one.
 """
 
+import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -107,6 +108,13 @@ def install_openapi(app: FastAPI, settings: HttpSettings) -> None:
         return app.openapi_schema
 
     app.openapi = describe  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def openapi_bytes(app: FastAPI) -> bytes:
+    """The document as it is served, made once for an application."""
+    if not hasattr(app.state, "openapi"):
+        app.state.openapi = json.dumps(app.openapi(), separators=(",", ":")).encode()
+    return cast(bytes, app.state.openapi)
 
 
 def build_openapi(app: FastAPI, settings: HttpSettings) -> Document:

@@ -5,6 +5,7 @@ from pydantic import BaseModel, Field
 
 from app import __version__
 from app.api.access import PUBLIC, access
+from app.api.openapi import openapi_bytes
 from app.api.responses import JSON
 from app.api.routing import router as make_router
 
@@ -45,4 +46,4 @@ async def hello() -> Response:
 @access(PUBLIC, limit=None)
 async def openapi(request: Request) -> Response:
     """The description of this API."""
-    return Response(request.app.openapi_json(), media_type=JSON, headers={"Cache-Control": "no-cache"})
+    return Response(openapi_bytes(request.app), media_type=JSON, headers={"Cache-Control": "no-cache"})

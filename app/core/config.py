@@ -3,14 +3,12 @@
 Every field is ``GANTRY_<GROUP>__<FIELD>`` in the environment (``GANTRY_DATABASE__URL``), a list is JSON
 (``GANTRY_HTTP__CORS_ORIGINS='["https://app.example"]'``). A file of the same name in ``GANTRY_SECRETS_DIR``
 (``gantry_database__url``, any case) is read too, so that a Kubernetes Secret can be mounted instead of put in the environment.
-The environment wins over a file. Nothing reads settings at import: ``load_settings()`` is called once by the CLI or the app factory.
+The environment wins over a file. Nothing reads settings at import: ``app.core.loading.load_settings()`` is called once, by the CLI.
 """
 
-import os
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from limits import parse as parse_limit
 from pydantic import (
@@ -22,16 +20,13 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     SecretStr,
-    ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    SettingsError,
 )
 
 DEVELOPMENT_SECRET_PREFIX = "development-only-"  # noqa: S105 - it marks what is no secret
@@ -39,6 +34,15 @@ DEVELOPMENT_SECRET_PREFIX = "development-only-"  # noqa: S105 - it marks what is
 
 MIN_SECRET_LENGTH = 32
 """Characters; NIST SP 800-107r1 §5.3.4 asks an HMAC key to be no weaker than the hash's security strength."""
+
+
+ENVIRONMENT_PREFIX = "GANTRY_"
+
+
+def variable_name(location: tuple[int | str, ...]) -> str:
+    """The environment variable of a setting, from pydantic's location: ``("database", "url")`` → ``GANTRY_DATABASE__URL``."""
+    names = [str(part) for part in location if not isinstance(part, int)]
+    return ENVIRONMENT_PREFIX + "__".join(names).upper()
 
 
 class Environment(StrEnum):
@@ -57,6 +61,28 @@ def _rate(value: str) -> str:
     return value
 
 
+def _begins(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(schemes):
+            raise ValueError(
+                f"must begin with {', '.join(schemes[:-1])}{' or ' if len(schemes) > 1 else ''}{schemes[-1]}"
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _strong(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if any(len(value.get_secret_value()) < MIN_SECRET_LENGTH for value in values):
+        raise ValueError(f"each secret needs at least {MIN_SECRET_LENGTH} characters")
+    return values
+
+
+PostgresUrl = Annotated[SecretStr, _begins("postgresql://")]
+RedisUrl = Annotated[SecretStr, _begins("redis://", "rediss://", "unix://")]
+Secrets = Annotated[tuple[SecretStr, ...], Field(min_length=1), AfterValidator(_strong)]
+"""Secrets of which the first is used, and all are accepted: how a secret is replaced without an interruption."""
+
 Rate = Annotated[str, AfterValidator(_rate)]
 """A rate in the notation of the ``limits`` library: ``<count>/[<n>] <second|minute|hour|day>``."""
 
@@ -70,9 +96,9 @@ class Group(BaseModel):
 class DatabaseSettings(Group):
     """PostgreSQL. All durations in seconds."""
 
-    url: SecretStr
+    url: PostgresUrl
     """Through pgbouncer in transaction pooling (or direct): ``postgresql://user:password@host:port/name``. Required."""
-    direct_url: SecretStr | None = None
+    direct_url: PostgresUrl | None = None
     """Past pgbouncer, for migrations, LISTEN and workers: session state and advisory locks need it. Default: ``url``."""
     pool_size: PositiveInt = 10
     """Connections each worker process may hold."""
@@ -98,14 +124,14 @@ class DatabaseSettings(Group):
 class CacheSettings(Group):
     """The pod's own Redis or Valkey (a sidecar): mortal by design, nothing durable goes there."""
 
-    url: SecretStr | None = None
+    url: RedisUrl | None = None
     """``redis://host:port/0`` or ``unix:///path/to.sock``. Unset: no cache."""
 
 
 class LimitSettings(Group):
     """Rate limits."""
 
-    url: SecretStr | None = None
+    url: RedisUrl | None = None
     """The Redis or Valkey that all pods share. Unset: each worker process enforces its share (limit / workers)."""
     default: Rate = "600/minute"
     """For every route that does not declare its own, per API key, else per client address."""
@@ -122,9 +148,9 @@ class LimitSettings(Group):
 class SecuritySettings(Group):
     """API keys and what is signed."""
 
-    key_peppers: tuple[SecretStr, ...] = Field(min_length=1)
+    key_peppers: Secrets
     """Secrets that API keys are hashed with; the first hashes new keys, all verify. Required, each >= 32 characters."""
-    cursor_keys: tuple[SecretStr, ...] = Field(min_length=1)
+    cursor_keys: Secrets
     """Secrets that page cursors are signed with; the first signs, all verify. Required, each >= 32 characters."""
     bootstrap_key: SecretStr | None = None
     """A key made by ``gantry keys create --offline``: registered with every scope at start, unless it was revoked."""
@@ -241,7 +267,7 @@ class Settings(BaseSettings):
     """All settings. Build with ``load_settings()``; tests may construct it directly."""
 
     model_config = SettingsConfigDict(
-        env_prefix="GANTRY_",
+        env_prefix=ENVIRONMENT_PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -261,24 +287,22 @@ class Settings(BaseSettings):
     retries: RetrySettings = RetrySettings()
 
     @model_validator(mode="after")
-    def _secrets_are_strong(self) -> Self:
-        named = [("security.key_peppers", s) for s in self.security.key_peppers]
-        named += [("security.cursor_keys", s) for s in self.security.cursor_keys]
-        for name, secret in named:
-            if len(secret.get_secret_value()) < MIN_SECRET_LENGTH:
-                raise ValueError(f"{name}: each secret needs at least {MIN_SECRET_LENGTH} characters")
+    def _production_has_its_own_secrets(self) -> Self:
         if self.environment is Environment.production:
-            for name, secret in named:
-                if secret.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
+            for name in ("key_peppers", "cursor_keys"):
+                values: tuple[SecretStr, ...] = getattr(self.security, name)
+                if any(value.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX) for value in values):
+                    variable = variable_name(("security", name))
                     raise ValueError(
-                        f"{name}: a development secret can't be used in production; make one with `openssl rand -base64 32`"
+                        f"{variable}: a development secret can't be used in production; make one with `openssl rand -base64 32`"
                     )
         return self
 
     @model_validator(mode="after")
     def _cors_is_safe(self) -> Self:
         if self.http.cors_credentials and "*" in self.http.cors_origins:
-            raise ValueError("http.cors_origins: '*' can't be combined with http.cors_credentials; list the origins")
+            origins, credentials = variable_name(("http", "cors_origins")), variable_name(("http", "cors_credentials"))
+            raise ValueError(f"{origins}: '*' can't be combined with {credentials}; list the origins")
         return self
 
     @classmethod
@@ -296,72 +320,3 @@ class Settings(BaseSettings):
             env_settings,
             NestedSecretsSettingsSource(file_secret_settings, secrets_dir_missing="error"),
         )
-
-
-class SettingsInvalid(Exception):
-    """The settings can't be used. ``messages`` has one readable line for each thing that is wrong, without any value."""
-
-    def __init__(self, messages: list[str]) -> None:
-        super().__init__("; ".join(messages))
-        self.messages = messages
-
-
-ENVIRONMENT_PREFIX = "GANTRY_"
-NOT_SETTINGS = frozenset({"GANTRY_SECRETS_DIR", "GANTRY_PG_BIN", "GANTRY_VALKEY_BIN"})
-"""Variables of the prefix that are no settings: where secret files are, and which server binaries ``make run`` takes."""
-
-
-def variable_name(location: tuple[int | str, ...]) -> str:
-    """The environment variable of a setting, from pydantic's location: ``("database", "url")`` → ``GANTRY_DATABASE__URL``."""
-    names = [str(part) for part in location if not isinstance(part, int)]
-    return ENVIRONMENT_PREFIX + "__".join(names).upper()
-
-
-def _message(error: Mapping[str, Any]) -> str:
-    location = error["loc"]
-    text = str(error["msg"]).removeprefix("Value error, ")
-    if not location:
-        return text
-    name = variable_name(location)
-    match error["type"]:
-        case "missing" if len(location) == 1:
-            required = [f"{name}__{n.upper()}" for n in _required_fields(str(location[0]))]
-            return f"{', '.join(required)}: required, but not set"
-        case "missing":
-            return f"{name}: required, but not set"
-        case "extra_forbidden":
-            return f"{name}: there is no such setting; see the table in README.md"
-    return f"{name}: {text[0].lower()}{text[1:]}"
-
-
-def _required_fields(group: str) -> list[str]:
-    fields: Mapping[str, FieldInfo] = getattr(Settings.model_fields[group].annotation, "model_fields", {})
-    return [name for name, field in fields.items() if field.is_required()]
-
-
-def load_settings() -> Settings:
-    """Read the settings of this process.
-
-    Raises ``SettingsInvalid`` with a line for each wrong, missing or unknown one; no message repeats a value.
-    """
-    groups = tuple(f"{ENVIRONMENT_PREFIX}{name}".upper() for name in Settings.model_fields)
-    unknown = [
-        f"{name}: there is no such setting; see the table in README.md"
-        for name in sorted(os.environ)
-        if name.startswith(ENVIRONMENT_PREFIX)
-        and name not in NOT_SETTINGS
-        and name.upper() not in groups
-        and not name.upper().startswith(tuple(f"{group}__" for group in groups))
-    ]
-    directory = os.environ.get("GANTRY_SECRETS_DIR")
-    try:
-        settings = Settings(_secrets_dir=directory) if directory else Settings()  # type: ignore[call-arg]  # from the environment
-    except ValidationError as error:
-        raise SettingsInvalid(
-            unknown + [_message(e) for e in error.errors(include_url=False, include_input=False)]
-        ) from None
-    except SettingsError as error:
-        raise SettingsInvalid([*unknown, f"{error} (a list or a group is written as JSON)"]) from None
-    if unknown:
-        raise SettingsInvalid(unknown)
-    return settings

@@ -26,7 +26,8 @@ def _json(event: EventDict, **_: Any) -> str:
 
 
 def _add_name(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:  # noqa: ARG001 - a processor's signature
-    event["logger"] = logger.name
+    record = event.get("_record")  # the standard library's events come without their logger
+    event["logger"] = logger.name if record is None else record.name
     return event
 
 
