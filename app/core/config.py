@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from limits import parse as parse_limit
+from limits import parse_many
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,6 +28,7 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+from redis.asyncio.connection import parse_url
 
 DEVELOPMENT_SECRET_PREFIX = "development-only-"  # noqa: S105 - it marks what is no secret
 """A secret that begins so is public knowledge: a production start with one is refused."""
@@ -55,9 +56,11 @@ class Environment(StrEnum):
 
 def _rate(value: str) -> str:
     try:
-        parse_limit(value)
+        (rate,) = parse_many(value)
     except ValueError:
         raise ValueError("must read like '10/minute' or '600/60 second'") from None
+    if rate.amount < 1:
+        raise ValueError("must allow at least 1")
     return value
 
 
@@ -72,6 +75,17 @@ def _begins(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _redis(value: SecretStr) -> SecretStr:
+    try:
+        parse_url(value.get_secret_value())
+    except ValueError:
+        # Not in its words: they repeat a part of the password when that holds an unescaped slash.
+        raise ValueError(
+            "is no URL of a Redis; a password's special characters are written as %2F and the like"
+        ) from None
+    return value
+
+
 def _strong(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     if any(len(value.get_secret_value()) < MIN_SECRET_LENGTH for value in values):
         raise ValueError(f"each secret needs at least {MIN_SECRET_LENGTH} characters")
@@ -79,7 +93,7 @@ def _strong(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
 
 
 PostgresUrl = Annotated[SecretStr, _begins("postgresql://")]
-RedisUrl = Annotated[SecretStr, _begins("redis://", "rediss://", "unix://")]
+RedisUrl = Annotated[SecretStr, _begins("redis://", "rediss://", "unix://"), AfterValidator(_redis)]
 Secrets = Annotated[tuple[SecretStr, ...], Field(min_length=1), AfterValidator(_strong)]
 """Secrets of which the first is used, and all are accepted: how a secret is replaced without an interruption."""
 
@@ -121,13 +135,6 @@ class DatabaseSettings(Group):
         return self.direct_url or self.url
 
 
-class CacheSettings(Group):
-    """The pod's own Redis or Valkey (a sidecar): mortal by design, nothing durable goes there."""
-
-    url: RedisUrl | None = None
-    """``redis://host:port/0`` or ``unix:///path/to.sock``. Unset: no cache."""
-
-
 class LimitSettings(Group):
     """Rate limits."""
 
@@ -135,8 +142,6 @@ class LimitSettings(Group):
     """The Redis or Valkey that all pods share. Unset: each worker process enforces its share (limit / workers)."""
     default: Rate = "600/minute"
     """For every route that does not declare its own, per API key, else per client address."""
-    sending: Rate = "10/minute"
-    """For routes that send something to somebody."""
     example: Rate = "10/minute"
     """For ``GET /limited``, the smallest example of a route's own limit."""
     timeout: PositiveFloat = 0.05
@@ -205,9 +210,13 @@ class ServerSettings(Group):
     """gunicorn and its workers."""
 
     host: str = "0.0.0.0"  # noqa: S104 - a container's public port
+    """Address of the public port."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """The public port: the API and its documentation."""
     admin_host: str = "0.0.0.0"  # noqa: S104 - probes come from the node
+    """Address of the admin port."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] = 9000
+    """The admin port: probes and metrics. Never routed by the ingress."""
     workers: Annotated[int, Field(ge=1, le=64)] | None = None
     """Worker processes. Unset: the CPUs that the cgroup allows, at least 1."""
     worker_class: Literal["uvicorn", "asgi"] = "uvicorn"
@@ -228,6 +237,7 @@ class LogSettings(Group):
     """Structured logs on standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important events that are written."""
     format: Literal["auto", "json", "console"] = "auto"
     """``auto``: readable on a terminal, JSON otherwise."""
 
@@ -277,7 +287,6 @@ class Settings(BaseSettings):
     environment: Environment = Environment.production
     database: DatabaseSettings
     security: SecuritySettings
-    cache: CacheSettings = CacheSettings()
     limits: LimitSettings = LimitSettings()
     http: HttpSettings = HttpSettings()
     server: ServerSettings = ServerSettings()
