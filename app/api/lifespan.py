@@ -66,7 +66,7 @@ def open_process(settings: Settings, status: ProcessStatus, metrics: Metrics) ->
     """Make what requests share. Nothing connects yet: the process starts while the database is away."""
     database = Database(settings.database)
     ring = KeyRing(settings.security.key_peppers)
-    rates = {"default": settings.limits.default, "sending": settings.limits.sending, "example": settings.limits.example}
+    rates = {"default": settings.limits.default, "example": settings.limits.example}
     return Process(
         settings=settings,
         database=database,
@@ -99,9 +99,10 @@ async def wait_for_schema(process: Process) -> None:
         try:
             state = await find_schema(process.database)
             if state.in_range:
+                await process.database.settle_prepared_statements()
                 await _bootstrap(process)
                 process.status.schema_seen()
-                log.info("schema_in_range", detail=state.advice)
+                log.info("schema_in_range", detail=state.advice, prepared_statements=process.database.prepares)
                 return
             advice = state.advice
         except Exception as error:  # noqa: BLE001 - whatever it is, the process stays up and looks again

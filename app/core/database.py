@@ -4,17 +4,19 @@ Connections rest in autocommit. A read is then one round trip (no BEGIN, no ROLL
 connection of pgbouncer between statements; a write asks for a transaction, and gets one.
 """
 
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
-from psycopg import capabilities
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.config import DatabaseSettings
+from app.core.prepared import prepared_statements_work
 
 PREPARE_AFTER: Final = 5
 """Executions after which psycopg prepares a statement (its own default)."""
@@ -28,14 +30,6 @@ class WriteSession(AsyncSession):
     """Inside one transaction that a service opened: READ COMMITTED, committed when the service's block ends."""
 
 
-def prepared_statements_work() -> bool:
-    """Whether prepared statements survive pgbouncer's transaction pooling: libpq must close them by protocol (>= 17).
-
-    The other half, pgbouncer >= 1.22 with ``max_prepared_statements`` above 0, is the operator's (psycopg's manual, "Prepared statements").
-    """
-    return capabilities.has_send_close_prepared()
-
-
 def driver_url(url: str) -> str:
     """The URL with the driver spelled out; raises ``ValueError`` when it is no PostgreSQL URL."""
     parsed = make_url(url)
@@ -44,16 +38,26 @@ def driver_url(url: str) -> str:
     return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
 
 
+def _refuse_dead(dbapi_connection: Any, *_: object) -> None:
+    """Have the pool replace a connection that the other side has closed (a restarted server or pooler), before anything is asked of it.
+
+    One that rests has nothing to read but the news of its end. Looking is one system call; a ping would be a round trip.
+    """
+    connection: psycopg.AsyncConnection[Any] = dbapi_connection.driver_connection
+    poll = select.poll()
+    if not connection.closed:
+        poll.register(connection.fileno(), select.POLLIN)
+    if connection.closed or poll.poll(0):
+        raise DisconnectionError("closed by the other side")
+
+
 class Database:
     """The pool of one worker process. Made after the fork, closed with the worker."""
 
     def __init__(self, settings: DatabaseSettings, *, application_name: str = "gantry") -> None:
-        prepare = settings.prepared_statements == "on" or (
-            settings.prepared_statements == "auto" and prepared_statements_work()
-        )
-        self.prepares: Final = prepare
-        """Whether statements are prepared on the server."""
-        self._pool_size = settings.pool_size
+        self.prepares = settings.prepared_statements == "on"
+        """Whether statements are prepared on the server; with ``auto`` not before ``settle_prepared_statements`` found that it works."""
+        self._settings = settings
         self.engine: Final[AsyncEngine] = create_async_engine(
             driver_url(settings.url.get_secret_value()),
             pool_size=settings.pool_size,
@@ -65,9 +69,10 @@ class Database:
             connect_args={
                 "connect_timeout": settings.connect_timeout,
                 "application_name": application_name,
-                "prepare_threshold": PREPARE_AFTER if prepare else None,
             },
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_dead)
+        event.listen(self.engine.sync_engine, "checkout", self._set_preparing)
         transactional = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._read = async_sessionmaker(self.engine, class_=ReadSession, expire_on_commit=False, autoflush=False)
         self._write = async_sessionmaker(transactional, class_=WriteSession, expire_on_commit=False, autoflush=False)
@@ -89,7 +94,7 @@ class Database:
         Raises ``psycopg.OperationalError`` or ``sqlalchemy.exc.DBAPIError`` when the database is out of reach,
         ``sqlalchemy.exc.TimeoutError`` when no connection of the pool became free in time.
         """
-        tries_left = self._pool_size
+        tries_left = self._settings.pool_size
         while True:
             pooled = await greenlet_spawn(self.engine.sync_engine.pool.connect)
             connection = cast(psycopg.AsyncConnection[tuple[Any, ...]], pooled.driver_connection)
@@ -103,6 +108,19 @@ class Database:
                 await greenlet_spawn(pooled.invalidate)
             finally:
                 await greenlet_spawn(pooled.close)
+
+    async def settle_prepared_statements(self) -> None:
+        """With ``auto``: find out whether prepared statements work here, and use them from now on if so.
+
+        Raises ``psycopg.OperationalError`` when the database can't be reached.
+        """
+        if self._settings.prepared_statements == "auto":
+            url = self._settings.url.get_secret_value()
+            self.prepares = await prepared_statements_work(url, self._settings.connect_timeout)
+
+    def _set_preparing(self, dbapi_connection: Any, *_: object) -> None:
+        connection: psycopg.AsyncConnection[Any] = dbapi_connection.driver_connection
+        connection.prepare_threshold = PREPARE_AFTER if self.prepares else None
 
     async def aclose(self) -> None:
         """Close all connections."""
