@@ -17,7 +17,7 @@ async def every(seconds: float, action: Action) -> None:
         try:
             await action()
         except Exception as error:  # noqa: BLE001 - one failure must not end the loop
-            log.warning("background_action_failed", action=action.__name__, error=type(error).__name__)  # type: ignore[attr-defined]
+            log.warning("background_action_failed", action=action.__name__, error=type(error).__name__)
         await asyncio.sleep(seconds)
 
 

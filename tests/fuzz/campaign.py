@@ -4,6 +4,7 @@ The server is the witness: each request it answered is a line of its log, with t
 found nothing, no answer was a 5xx, and every operation reached its success.
 """
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,8 +15,10 @@ from typing import Any
 
 import httpx2
 
+from tests.fuzz.hooks import OWN_KEY_ID
 from tests.gunicorn import LiveApi
 
+ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 type Operation = tuple[str, str]
@@ -41,6 +44,11 @@ class Campaign:
     def without_success(self) -> list[Operation]:
         """Operations that never answered with a 2xx."""
         return [op for op, c in self.statuses.items() if not any(200 <= status < 300 for status in c)]
+
+    @property
+    def strangers(self) -> float:
+        """The share of answers that were 401: a campaign whose key was lost tries nothing."""
+        return sum(counter[401] for counter in self.statuses.values()) / max(1, self.cases)
 
     def table(self) -> Iterator[str]:
         """The distribution of statuses, a line for each operation."""
@@ -69,13 +77,23 @@ def run(
             "--continue-on-failure",
             "--no-color",
         ]
-        done = subprocess.run(command, cwd=report.parent, capture_output=True, text=True, check=False)
+        variables = os.environ | {
+            "SCHEMATHESIS_HOOKS": "tests.fuzz.hooks",
+            OWN_KEY_ID: _key_id(api),
+            "PYTHONPATH": str(ROOT),
+        }
+        done = subprocess.run(command, cwd=report.parent, env=variables, capture_output=True, text=True, check=False)
         with report.open("a") as file:
             file.write(f"seed {seed}\n{done.stdout}\n{done.stderr}\n")
         if done.returncode != 0:
             campaign.failed_runs.append(f"seed {seed}: see {report}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
     _count(api, campaign)
     return campaign
+
+
+def _key_id(api: LiveApi) -> str:
+    with api.client() as client:
+        return str(client.get("/api/v1/protected").json()["key_id"])
 
 
 def _count(api: LiveApi, campaign: Campaign) -> None:
