@@ -1,0 +1,60 @@
+"""The admin port's app: ``/livez``, ``/readyz``, ``/metrics``. For probes and scrapers inside the cluster; the ingress never routes to it.
+
+It runs in a process of its own, so that neither a busy worker delays a probe nor rendering metrics delays a request.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+
+import orjson
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.server.health import Conditions, liveness, readiness
+from app.core.server.metrics import ServerCollector
+from app.core.server.problems import ProblemBody, new_request_id, problem_headers
+from app.core.server.scoreboard import Scoreboard
+
+NO_STORE = (b"cache-control", b"no-store")
+
+
+def admin_app(scoreboard: Scoreboard, worker_timeout: float, folder: Path, problem_body: ProblemBody) -> ASGIApp:
+    """The app. ``folder`` is where workers keep their metric files."""
+    collector = ServerCollector(scoreboard, folder)
+    probes: dict[str, Callable[[Scoreboard, float], Conditions]] = {"/livez": liveness, "/readyz": readiness}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI; no body is read here
+        path = scope["path"]
+        if path not in probes and path != "/metrics":
+            await _answer_problem(send, problem_body, "not-found", "There are /livez, /readyz and /metrics here.")
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _answer_problem(
+                send, problem_body, "method-not-allowed", "GET and HEAD are.", (b"allow", b"GET, HEAD")
+            )
+        elif path == "/metrics":
+            page = await asyncio.to_thread(generate_latest, collector)
+            await _answer(send, HTTPStatus.OK, page, [(b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode()), NO_STORE])
+        else:
+            conditions = probes[path](scoreboard, worker_timeout)
+            ok = all(condition.ok for condition in conditions.values())
+            document = {"ok": ok, "conditions": {name: condition._asdict() for name, condition in conditions.items()}}
+            status = HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE
+            await _answer(send, status, orjson.dumps(document), [(b"content-type", b"application/json"), NO_STORE])
+
+    return app
+
+
+async def _answer_problem(
+    send: Send, problem_body: ProblemBody, slug: str, detail: str, *headers: tuple[bytes, bytes]
+) -> None:
+    status, body = problem_body(slug, detail, new_request_id())
+    await _answer(send, status, body, [*problem_headers(body), *headers])
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    if not any(name == b"content-length" for name, _ in headers):
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,57 @@
+"""One request and its response: uvicorn's, but what the server itself has to say is a problem document."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from app.core.server.problems import ProblemBody, new_request_id, problem_headers
+
+
+class Cycle(RequestResponseCycle):
+    """Used when the app raises before it answered, or is cancelled because the server's graceful time is over."""
+
+    problem_body: ProblemBody
+    """Set by the protocol."""
+
+    async def send_500_response(self) -> None:
+        """Called by uvicorn while it handles what the app raised."""
+        request_id = new_request_id()
+        if isinstance(sys.exception(), asyncio.CancelledError):
+            slug, detail, more = (
+                "service-unavailable",
+                "The server stopped before the answer was ready.",
+                [(b"retry-after", b"1")],
+            )
+        else:
+            slug, detail, more = "internal-error", "The request met a defect of this service.", []
+        status, body = self.problem_body(slug, detail, request_id)
+        self.logger.error("answered %d in the app's place, request id %s", status, request_id)
+        await self.send({"type": "http.response.start", "status": status, "headers": problem_headers(body) + more})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+class PoliteTransport(asyncio.Transport):
+    """A connection as a cycle sees it whose request has a body: how it is closed is up to the protocol.
+
+    A cycle closes right after the last byte of the answer. While a body is still arriving that makes the kernel send a reset, which can
+    destroy the answer before the client has read it.
+    """
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        super().__init__()
+        self._transport = transport
+        self._close = close
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """To the client."""
+        self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Let the protocol close."""
+        self._close()

@@ -1,0 +1,97 @@
+"""Run as a script by ``test_server.py``: the server of ``gantry serve`` around a small app that shows what the server does.
+
+Its argument is the settings, as JSON.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.core.config import Settings
+from app.core.server.run import prepare_runtime, run_server
+from app.core.status import ProcessStatus
+
+
+def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
+    """The app. Variations are named in the settings' ``public_url``, which means nothing to a server."""
+    from prometheus_client import Counter, Gauge
+
+    variation = settings.http.public_url or ""
+    if "broken-factory" in variation:
+        raise RuntimeError("the factory is broken")
+    requests = Counter("test_requests", "Requests.")
+    live = Gauge("test_live", "A gauge of live processes.", multiprocess_mode="liveall")
+    live.set(1)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespan(variation, status, receive, send)
+            return
+        requests.inc()
+        path = scope["path"]
+        match path.split("/")[1:]:
+            case ["slow", seconds]:
+                print("a slow request has begun", flush=True)
+                await asyncio.sleep(float(seconds))
+            case ["stuck", seconds]:
+                time.sleep(float(seconds))  # noqa: ASYNC251 - a blocked event loop is what is wanted
+            case ["crash"]:
+                raise RuntimeError("a defect")
+            case ["schema"]:
+                status.schema_seen()
+            case ["early"]:
+                await answer(send, b"early", (b"connection", b"close"))
+                return
+        lines = [
+            f"pid={os.getpid()}",
+            f"path={path}",
+            f"query={scope['query_string'].decode()}",
+            f"draining={status.draining()}",
+            f"workers={status.workers}",
+        ]
+        await answer(send, "\n".join(lines).encode())
+
+    return app
+
+
+async def run_lifespan(variation: str, status: ProcessStatus, receive: Receive, send: Send) -> None:
+    """The app's lifespan."""
+    await receive()
+    if "broken-lifespan" in variation:
+        await send({"type": "lifespan.startup.failed", "message": "the lifespan is broken"})
+        return
+    if "schema-later" not in variation:
+        status.schema_seen()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    print("lifespan has ended", flush=True)
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def answer(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    """200 with a body."""
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": 200, "headers": [length, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def main() -> None:
+    """What ``gantry serve`` does."""
+    settings = Settings.model_validate_json(sys.argv[1])
+    if "slow-fork" in (settings.http.public_url or ""):
+        os.register_at_fork(after_in_child=lambda: time.sleep(1))
+    prepare_runtime(settings)
+    from app.api.problems import problem_body
+
+    logging.basicConfig(
+        stream=sys.stdout, level=logging.INFO, format="log %(process)d %(name)s %(levelname)s %(message)s"
+    )
+    run_server(settings, make_app, problem_body)
+
+
+if __name__ == "__main__":
+    main()
