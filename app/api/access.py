@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from app.core.scopes import Scope
 
-type LimitName = Literal["default", "sending", "example"]
+type LimitName = Literal["default", "example"]
 """A rate of ``Settings.limits``."""
 
 

@@ -26,6 +26,9 @@ UNAVAILABLE = ProblemException(
 EXHAUSTED = ProblemException("service-unavailable", "All database connections are taken.", headers={"Retry-After": "1"})
 CONTENDED = ProblemException("service-unavailable", "Others are changing the same rows.", headers={"Retry-After": "1"})
 
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, pg.ReadOnlySqlTransaction)
+"""Nobody answers, or while a failover is under way, a standby does."""
+
 
 def install_error_handlers(app: FastAPI) -> None:
     """Register a handler for each kind of exception that may leave an endpoint."""
@@ -69,9 +72,8 @@ def _entry(location: tuple[int | str, ...], message: str) -> dict[str, str]:
 
 
 def _pointer(path: Iterable[int | str]) -> str:
-    """RFC 6901. An unknown member's name is the client's own: it is not repeated when it is long or can't be shown."""
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in path]
-    return "".join(f"/{part}" for part in parts if len(part) <= 100 and part.isprintable())
+    """RFC 6901."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 
 async def _framework(request: Request, error: HTTPException) -> Response:
@@ -108,7 +110,7 @@ async def _database(request: Request, error: Exception) -> Response:
     cause: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)):
         return problem_response(request.scope, CONTENDED)
-    if isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError)):
+    if isinstance(cause, LOST):
         log.warning("database_unreachable", request_id=request.scope["state"]["request_id"], error=type(cause).__name__)
         return problem_response(request.scope, UNAVAILABLE)
     raise error

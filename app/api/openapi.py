@@ -14,7 +14,8 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
 from app import __version__
 from app.api.access import ANY_KEY, PUBLIC, Access
-from app.api.catalogue import CATALOGUE, ProblemType
+from app.api.catalogue import CATALOGUE
+from app.api.docs.examples import example_problem
 from app.api.problems import MEDIA_TYPE, Problem
 from app.api.routing import JSON, MERGE_PATCH, Route
 from app.core.config import HttpSettings
@@ -119,7 +120,8 @@ def openapi_bytes(app: FastAPI) -> bytes:
 
 def build_openapi(app: FastAPI, settings: HttpSettings) -> Document:
     """The whole document."""
-    servers = [{"url": settings.public_url}] if settings.public_url else None
+    # The address the page was read from comes first: the viewers may call no other.
+    servers = [{"url": "/"}, {"url": settings.public_url}] if settings.public_url else None
     document = get_openapi(
         title="Gantry",
         version=__version__,
@@ -255,22 +257,7 @@ def _problem(status: int) -> Document:
         "content": {
             MEDIA_TYPE: {
                 "schema": {"$ref": "#/components/schemas/Problem"},
-                "examples": {kind.slug: {"value": _example(kind)} for kind in kinds},
+                "examples": {kind.slug: {"value": example_problem(kind)} for kind in kinds},
             }
         },
     }
-
-
-def _example(kind: ProblemType) -> Document:
-    example: Document = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status.value,
-        "detail": kind.meaning,
-        "instance": "8f14e45fceea467a9b2c1d3e5f607182",
-    }
-    if kind.slug == "validation-failed":
-        example["errors"] = [
-            {"in": "body", "pointer": "/email", "detail": "must be an e-mail address such as ada@example.com"}
-        ]
-    return example

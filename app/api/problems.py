@@ -15,6 +15,10 @@ MAX_ERRORS = 20
 """Entries of ``errors``: enough to mend a form, not enough to make a small request a large answer."""
 
 
+MAX_NAME = 100
+"""Characters of an unknown member's name that are repeated in a pointer to it."""
+
+
 class ProblemError(BaseModel):
     """One thing that is wrong: where it is, and what was expected. The value itself is never repeated."""
 
@@ -74,8 +78,14 @@ def problem_body(slug: str, detail: str, instance: str, errors: Sequence[Mapping
         "instance": instance,
     }
     if errors:
-        document["errors"] = [dict(error) for error in errors[:MAX_ERRORS]]
+        document["errors"] = [{**error, "pointer": _shown(error["pointer"])} for error in errors[:MAX_ERRORS]]
     return kind.status.value, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _shown(pointer: str) -> str:
+    """A pointer may hold names that are the client's own: one that is long or can't be shown is not repeated."""
+    parts = pointer.split("/")
+    return "/".join(part for part in parts if len(part) <= MAX_NAME and part.isprintable())
 
 
 def problem_response(scope: Scope, problem: ProblemException) -> Response:

@@ -82,7 +82,7 @@ def router(**kwargs: Any) -> APIRouter:
 async def admit(request: Request, process: Process, declared: Access) -> None:
     """Refuse the request, or note its caller. Raises ``ProblemException`` for 406, 401, 429 and 403."""
     headers = request.headers
-    accept = headers.get("accept")
+    accept = ", ".join(headers.getlist("accept")) or None
     if declared.produces and acceptable(accept, declared.produces) is None:
         raise ProblemException("not-acceptable", f"This resource is available as {' or '.join(declared.produces)}.")
     state = request.scope["state"]

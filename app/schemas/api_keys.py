@@ -1,8 +1,9 @@
 """API keys on the wire. The key itself appears in one answer, once."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.core.scopes import Scope
 from app.schemas.types import Input, Instant, Name, Output, RowId, Timestamp
@@ -10,7 +11,14 @@ from app.schemas.types import Input, Instant, Name, Output, RowId, Timestamp
 OVERLAP_MAX = 30 * 86_400
 """Seconds a rotated key's former secret may live on."""
 
+
+def known_scopes(names: Iterable[str]) -> list[Scope]:
+    """Those that this version has: while a newer one is rolled out, or back, a key may have others, which mean nothing here."""
+    return [Scope(name) for name in names if name in Scope]
+
+
 Scopes = Annotated[list[Annotated[Scope, Field(strict=False)]], Field(min_length=1, max_length=len(Scope))]
+ScopesRead = Annotated[list[Scope], BeforeValidator(known_scopes)]
 Secret = Annotated[str | None, Field(examples=["gantry_0000000000A_..."])]
 
 
@@ -38,7 +46,7 @@ class ApiKeyRead(Output):
 
     id: RowId
     name: Name
-    scopes: list[Scope]
+    scopes: ScopesRead
     created_at: Timestamp
     updated_at: Timestamp
     expires_at: Timestamp | None
@@ -57,4 +65,4 @@ class Caller(Output):
     message: str
     key_id: RowId
     name: Name
-    scopes: list[Scope]
+    scopes: ScopesRead

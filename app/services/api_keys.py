@@ -30,7 +30,8 @@ async def issue_key(session: WriteSession, ring: KeyRing, new: ApiKeyCreate) -> 
     """Make a key. Raises ``FieldInvalid`` when it would be expired from the start."""
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
         raise FieldInvalid("must be in the future", "/expires_at")
-    values = {"name": new.name, "scopes": [scope.value for scope in new.scopes], "expires_at": new.expires_at}
+    scopes = list(dict.fromkeys(scope.value for scope in new.scopes))
+    values = {"name": new.name, "scopes": scopes, "expires_at": new.expires_at}
     row = (await session.execute(insert(ApiKey).values(values).returning(*COLUMNS))).one()
     return row, await _add_secret(session, ring, row.id)
 
@@ -66,7 +67,9 @@ async def read_key(database: Database, key_id: int) -> Row[Any]:
     return row
 
 
-async def rotate_key(database: Database, ring: KeyRing, key_id: int, overlap_seconds: int, once: Once[Issued]) -> Answer:
+async def rotate_key(
+    database: Database, ring: KeyRing, key_id: int, overlap_seconds: int, once: Once[Issued]
+) -> Answer:
     """Give the key a new secret; the former ones end after the overlap (or sooner, if they would have). Raises ``NotFound``."""
 
     async def effect(session: WriteSession) -> Issued:
@@ -138,5 +141,9 @@ def select_secrets(key_id: int) -> Select[*tuple[Any, ...]]:
             ApiKeySecret.expires_at.label("ends"),
         )
         .join(ApiKeySecret, ApiKeySecret.api_key_id == ApiKey.id)
-        .where(ApiKey.id == key_id, ACTIVE)
+        .where(
+            ApiKey.id == key_id,
+            ACTIVE,
+            or_(ApiKeySecret.expires_at.is_(None), ApiKeySecret.expires_at > func.now()),
+        )
     )

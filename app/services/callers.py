@@ -1,23 +1,24 @@
 """Who is calling: keys are looked up in the database once, and believed for a stated time.
 
 A made-up key never gets here: ``KeyRing.read`` refuses it by its keyed tag, without a query. What is known of a real one is kept for
-``security.key_cache_seconds``; so a revocation holds at once in the process that made it (``forget``), and elsewhere within that time.
+``security.key_cache_seconds``; so a revocation holds at once in the process that made it (``changing``), and elsewhere within that time.
 """
 
 import asyncio
 import hmac
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, any_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import array
+from sqlalchemy import ARRAY, BigInteger, Row, any_, func, literal, or_, select, update
 
 from app.core.config import SecuritySettings
 from app.core.database import Database
-from app.core.security import KeyRing
+from app.core.security import KeyRing, PresentedKey
 from app.models import ApiKey
 from app.services.api_keys import select_secrets
 
@@ -31,13 +32,25 @@ class Caller:
     scopes: frozenset[str]
 
 
+NEVER: Final = float("-inf")
+"""The end of a secret that is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the process knows of a key: who it is, its secrets with their ends, and until when to believe it (monotonic seconds)."""
+    """What the process knows of a key since it asked (monotonic seconds): who it is, and its secrets with their ends (Unix time)."""
 
     caller: Caller | None
-    secrets: tuple[tuple[bytes, float], ...]
-    believe_until: float
+    secrets: tuple[tuple[bytes, float], ...] = field(repr=False)
+    asked: float
+
+    def end_of(self, digest: bytes) -> float | None:
+        """When this secret ends, or none when it is unknown. All are compared, in constant time: how long it takes says nothing."""
+        found = None
+        for known, end in self.secrets:
+            if hmac.compare_digest(known, digest):
+                found = end
+        return found
 
 
 class Callers:
@@ -57,23 +70,39 @@ class Callers:
         key = self._ring.read(presented)
         if key is None:
             return None
+        arrived = time.monotonic()
         known = self._known.get(key.key_id)
-        if known is None or time.monotonic() >= known.believe_until:
+        if known is None or arrived - known.asked >= self._settings.key_cache_seconds:
             known = await self._ask(key.key_id)
-        now = time.time()
-        valid = False
-        for digest, ends in known.secrets:
-            # Every secret is compared, in constant time: how long it takes says nothing.
-            valid |= hmac.compare_digest(digest, key.digest) and now < ends
-        if not valid:
+        end = known.end_of(key.digest)
+        if end is None and known.asked < arrived:
+            # Another process may have rotated the key since: its new secret is valid everywhere at once.
+            known = await self._ask(key.key_id)
+            end = known.end_of(key.digest)
+        if end is None:
+            self._note_stranger(key, known)
+            return None
+        if time.time() >= end:
             return None
         self._seen.add(key.key_id)
         return known.caller
 
-    def forget(self, key_id: int) -> None:
-        """Ask the database again when this key comes next: it was changed by this process."""
-        self._known.pop(key_id, None)
-        self._asking.pop(key_id, None)
+    @contextmanager
+    def changing(self, key_id: int) -> Iterator[None]:
+        """Around a change of this key by this process: when the key comes next, the database is asked again.
+
+        However the change ends: one that was cut off while it committed may have been made.
+        """
+        try:
+            yield
+        finally:
+            self._known.pop(key_id, None)
+            self._asking.pop(key_id, None)
+
+    def _note_stranger(self, key: PresentedKey, known: Known) -> None:
+        """The next time this secret comes, it costs no query either."""
+        if self._known.get(key.key_id) is known:
+            self._known[key.key_id] = replace(known, secrets=(*known.secrets, (key.digest, NEVER)))
 
     async def _ask(self, key_id: int) -> Known:
         """One query for all requests that wait for the same key; it goes on if one of them is cancelled."""
@@ -85,10 +114,11 @@ class Callers:
         return await asyncio.shield(task)
 
     def _answered(self, key_id: int, task: asyncio.Task[Known]) -> None:
+        failed = task.cancelled() or task.exception() is not None
         if self._asking.get(key_id) is not task:
             return  # forgotten meanwhile: what it read may be older than the change
         del self._asking[key_id]
-        if task.cancelled() or task.exception() is not None:
+        if failed:
             return
         self._known[key_id] = task.result()
         self._known.move_to_end(key_id)
@@ -96,19 +126,19 @@ class Callers:
             self._known.popitem(last=False)
 
     async def _look_up(self, key_id: int) -> Known:
-        until = time.monotonic() + self._settings.key_cache_seconds
+        asked = time.monotonic()
         async with self._database.read() as session:
             rows = (await session.execute(select_secrets(key_id))).all()
         if not rows:
-            return Known(None, (), until)
+            return Known(None, (), asked)
         first = rows[0]
         caller = Caller(first.id, first.name, frozenset(first.scopes))
-        return Known(caller, tuple((row.digest, _ends(row)) for row in rows), until)
+        return Known(caller, tuple((row.digest, _end(row)) for row in rows), asked)
 
     async def write_last_used(self) -> None:
         """Write ``last_used_at`` of the keys seen since the last call, in one statement, each at most once in ``last_used_seconds``.
 
-        The row takes a new version, since what it shows has changed. What can't be written now is written by the next call.
+        The row takes a new version, since what it shows has changed. When the database fails, the next call writes them.
         """
         now = time.monotonic()
         coarse = self._settings.last_used_seconds
@@ -116,8 +146,12 @@ class Callers:
         due = [key_id for key_id in seen if now - self._written.get(key_id, -coarse) >= coarse]
         if due:
             stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < func.now() - timedelta(seconds=coarse))
-            # Another process that holds a row is writing the same fact.
-            held = select(ApiKey.id).where(ApiKey.id == any_(array(due)), stale).with_for_update(skip_locked=True)
+            # Nobody is waited for: who holds a row is mostly another process that writes the same, and if not, the next use is written.
+            held = (
+                select(ApiKey.id)
+                .where(ApiKey.id == any_(literal(due, ARRAY(BigInteger))), stale)
+                .with_for_update(skip_locked=True)
+            )
             async with self._database.transaction() as session:
                 await session.execute(
                     update(ApiKey)
@@ -130,6 +164,6 @@ class Callers:
         )
 
 
-def _ends(row: Row[Any]) -> float:
+def _end(row: Row[Any]) -> float:
     ends: list[datetime] = [end for end in (row.expires_at, row.ends) if end is not None]
     return min(ends).astimezone(UTC).timestamp() if ends else float("inf")

@@ -5,18 +5,19 @@ The rows come through a server-side cursor inside one transaction, which pgbounc
 
 import csv
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from app.core.config import ExportSettings
 from app.core.database import Database
 from app.models import Item
 from app.schemas.items import ItemRead
 from app.services.errors import Busy
-from app.services.items import ItemFilter, select_items
+from app.services.items import COLUMNS, ItemFilter
+from app.services.pages import Sort, select_span
 from app.utils.text import escape_formula
 
 FIELDS = list(ItemRead.model_fields)
@@ -37,22 +38,30 @@ class Exports:
         self._settings = settings
         self._running = 0
 
-    async def items(self, which: ItemFilter, form: ExportFormat) -> AsyncIterator[bytes]:
-        """Chunks of the export. The first is made before anything is sent, so that a failure to begin is still an error answer.
+    async def items(self, which: ItemFilter, form: ExportFormat) -> AsyncGenerator[bytes]:
+        """Chunks of the export, none of them empty. Close it: a connection and a place are held until it ends.
 
+        The first chunk has the first rows: whatever keeps the export from beginning is raised before anything is sent.
         Raises ``Busy`` when too many run, and what the database raises.
         """
         if self._running >= self._settings.concurrency:
             raise Busy
         encode = _csv_rows if form is ExportFormat.csv else _ndjson_lines
-        statement = select_items(which).order_by(*([Item.name, Item.id] if which.name is not None else [Item.id]))
+        head = _csv_lines([FIELDS]) if form is ExportFormat.csv else b""
+        sort = Sort.id if which.name is None else Sort.name
+        statement = select_span(select(*COLUMNS), Item, which.span, sort=sort)
         self._running += 1
         try:
             async with self._database.transaction() as session:
                 rows = await session.stream(statement, execution_options={"yield_per": self._settings.batch})
-                yield _csv_lines([FIELDS]) if form is ExportFormat.csv else b""
-                async for batch in rows.partitions():
-                    yield encode(batch)
+                try:
+                    async for batch in rows.partitions():
+                        yield head + encode(batch)
+                        head = b""
+                finally:
+                    await rows.close()
+            if head:
+                yield head
         finally:
             self._running -= 1
 

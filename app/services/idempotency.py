@@ -112,7 +112,7 @@ def _is(key: IdempotencyKey) -> tuple[Any, ...]:
 
 
 async def forget_expired(database: Database, batch: int = 1000) -> int:
-    """Delete up to ``batch`` records whose time is over, passing by those that somebody holds. Returns how many."""
+    """Delete the records whose time is over, ``batch`` in a transaction, passing by those that somebody holds. Returns how many."""
     expired = (
         select(Record.caller_id, Record.operation, Record.key)
         .where(Record.expires_at <= text("now()"))
@@ -129,5 +129,10 @@ async def forget_expired(database: Database, batch: int = 1000) -> int:
         )
         .returning(Record.key)
     )
-    async with database.transaction() as session:
-        return len((await session.execute(statement)).all())
+    total = 0
+    while True:
+        async with database.transaction() as session:
+            deleted = len((await session.execute(statement)).all())
+        total += deleted
+        if deleted < batch:
+            return total

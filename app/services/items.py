@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.core.database import Database, WriteSession
@@ -12,9 +12,8 @@ from app.schemas.items import ItemCreate, ItemPatch
 from app.schemas.types import changes
 from app.services.errors import FieldInvalid
 from app.services.idempotency import Answer, Once
-from app.services.pages import Position, Slice, Sort, read_slice
+from app.services.pages import Position, Slice, Sort, Span, read_slice
 from app.services.versions import Versions, delete_row, lock_row, update_row, violated_constraint
-from app.utils.text import prefix_upper_bound
 
 COLUMNS = Item.__table__.columns
 
@@ -26,17 +25,10 @@ class ItemFilter:
     owner_id: int | None = None
     name: str | None = None
 
-
-def select_items(which: ItemFilter) -> Select[*tuple[Any, ...]]:
-    """The statement for the items that pass the filter, in no order."""
-    statement = select(*COLUMNS)
-    if which.owner_id is not None:
-        statement = statement.where(Item.owner_id == which.owner_id)
-    if which.name is not None:
-        statement = statement.where(Item.name >= which.name)
-        if (bound := prefix_upper_bound(which.name)) is not None:
-            statement = statement.where(Item.name < bound)
-    return statement
+    @property
+    def span(self) -> Span:
+        """Where they lie in their index."""
+        return Span(Item.owner_id, self.owner_id, self.name)
 
 
 async def create_item(database: Database, new: ItemCreate, once: Once[Row[Any]]) -> Answer:
@@ -55,7 +47,7 @@ async def create_item(database: Database, new: ItemCreate, once: Once[Row[Any]])
 async def list_items(database: Database, which: ItemFilter, *, sort: Sort, after: Position | None, limit: int) -> Slice:
     """A page of items."""
     async with database.read() as session:
-        return await read_slice(session, select_items(which), Item, sort=sort, after=after, limit=limit)
+        return await read_slice(session, select(*COLUMNS), Item, which.span, sort=sort, after=after, limit=limit)
 
 
 async def update_item(database: Database, item_id: int, patch: ItemPatch, versions: Versions) -> Row[Any]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.core.config import ItemSettings
@@ -14,10 +14,9 @@ from app.schemas.types import changes
 from app.schemas.users import UserCreate, UserPatch
 from app.services.errors import EmailTaken, ItemsOwned, ServiceError, TooManyItems
 from app.services.idempotency import Answer, Once
-from app.services.pages import Position, Slice, Sort, read_slice
-from app.services.versions import Versions, delete_row, lock_row, read_row, update_row, violated_constraint
+from app.services.pages import Position, Slice, Sort, Span, read_slice, select_span
+from app.services.versions import Versions, delete_row, lock_row, next_version, update_row, violated_constraint
 from app.utils.emails import email_key
-from app.utils.text import prefix_upper_bound
 
 COLUMNS = User.__table__.columns
 
@@ -56,12 +55,9 @@ async def list_users(database: Database, which: UserFilter, *, sort: Sort, after
     statement = select(*COLUMNS)
     if which.email is not None:
         statement = statement.where(User.email_key == email_key(which.email))
-    if which.name is not None:
-        statement = statement.where(User.name >= which.name)
-        if (bound := prefix_upper_bound(which.name)) is not None:
-            statement = statement.where(User.name < bound)
     async with database.read() as session:
-        return await read_slice(session, statement, User, sort=sort, after=after, limit=limit)
+        span = Span(name_prefix=which.name)
+        return await read_slice(session, statement, User, span, sort=sort, after=after, limit=limit)
 
 
 async def update_user(database: Database, user_id: int, patch: UserPatch, versions: Versions) -> Row[Any]:
@@ -97,20 +93,20 @@ async def delete_user(
 
 
 async def _dispose_of_items(session: WriteSession, owner_id: int, fate: ItemsFate, limits: ItemSettings) -> None:
-    owned = select(Item.id).where(Item.owner_id == owner_id)
-    some = owned.limit(limits.release_max + 1).subquery()
-    if (await session.scalar(select(func.count()).select_from(some)) or 0) > limits.release_max:
+    owned = Span(Item.owner_id, owner_id)
+    one_too_many = select_span(select(Item.id), Item, owned, sort=Sort.id).offset(limits.release_max).limit(1)
+    if await session.scalar(one_too_many) is not None:
         raise TooManyItems(limits.release_max)
-    batch = owned.order_by(Item.id).limit(limits.release_batch).with_for_update().scalar_subquery()
-    statement = (
-        update(Item).values(owner_id=None, version=Item.version + 1, updated_at=func.now())
-        if fate is ItemsFate.release
-        else delete(Item)
-    ).where(Item.id.in_(batch))
-    touched = limits.release_batch
-    while touched == limits.release_batch:
-        result = await session.execute(statement.returning(Item.id))
-        touched = len(result.all())
+    change = update(Item).values(owner_id=None, **next_version(Item)) if fate is ItemsFate.release else delete(Item)
+    after: Position | None = None
+    while True:
+        # A CTE that locks runs once. A subquery may run again for each row, and then its limit is that of each run.
+        batch = select_span(select(Item.id), Item, owned, sort=Sort.id, after=after).limit(limits.release_batch)
+        held = batch.with_for_update().cte("held")
+        touched = (await session.scalars(change.where(Item.id == held.c.id).returning(Item.id))).all()
+        if len(touched) < limits.release_batch:
+            return
+        after = None, max(touched)
 
 
 def _refusal(error: IntegrityError) -> ServiceError | IntegrityError:
@@ -120,9 +116,3 @@ def _refusal(error: IntegrityError) -> ServiceError | IntegrityError:
         case "fk_items_owner_id_users":
             return ItemsOwned()
     return error
-
-
-async def read_user(database: Database, user_id: int) -> Row[Any]:
-    """One user, through SQLAlchemy. Raises ``NotFound``."""
-    async with database.read() as session:
-        return await read_row(session, User, user_id)

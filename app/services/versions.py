@@ -1,13 +1,13 @@
 """Changes that are made only to the version the caller saw; the statement that changes is the one that decides."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from psycopg import errors as pg
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Row, any_, delete, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.core.database import ReadSession, WriteSession
+from app.core.database import WriteSession
 from app.models.base import VersionedRow
 from app.services.errors import NotFound, VersionMismatch
 
@@ -15,51 +15,44 @@ type Versions = tuple[int, ...] | None
 """The versions a caller accepts (``If-Match``); none: any."""
 
 
+def next_version(model: type[VersionedRow]) -> dict[str, Any]:
+    """What every change of a row sets beside its values. The time is that of the change itself: a transaction may begin long before it."""
+    return {"version": model.version + 1, "updated_at": func.clock_timestamp()}
+
+
 async def update_row(
     session: WriteSession, model: type[VersionedRow], row_id: int, versions: Versions, values: Mapping[str, Any]
 ) -> Row[Any]:
     """Change the row and give it the next version. Raises ``NotFound`` or ``VersionMismatch``."""
-    statement = (
-        update(model)
-        .where(model.id == row_id)
-        .values(**values, version=model.version + 1, updated_at=func.now())
-        .returning(*model.__table__.columns)
-    )
-    if versions is not None:
-        statement = statement.where(model.version.in_(versions))
-    row = (await session.execute(statement)).one_or_none()
-    return row if row is not None else await _explain(session, model, row_id)
+    statement = update(model).where(*_is(model, row_id, versions)).values(**values, **next_version(model))
+    row = (await session.execute(statement.returning(*model.__table__.columns))).one_or_none()
+    return row if row is not None else await _refuse(session, model, row_id, versions)
 
 
 async def delete_row(session: WriteSession, model: type[VersionedRow], row_id: int, versions: Versions) -> None:
     """Delete the row. Raises ``NotFound`` or ``VersionMismatch``."""
-    statement = delete(model).where(model.id == row_id).returning(model.id)
-    if versions is not None:
-        statement = statement.where(model.version.in_(versions))
+    statement = delete(model).where(*_is(model, row_id, versions)).returning(model.id)
     if (await session.execute(statement)).one_or_none() is None:
-        await _explain(session, model, row_id)
+        await _refuse(session, model, row_id, versions)
 
 
 async def lock_row(session: WriteSession, model: type[VersionedRow], row_id: int, versions: Versions) -> Row[Any]:
     """Hold the row, so that nothing changes it or begins to refer to it. Raises ``NotFound`` or ``VersionMismatch``."""
-    statement = select(*model.__table__.columns).where(model.id == row_id).with_for_update()
-    if versions is not None:
-        statement = statement.where(model.version.in_(versions))
+    statement = select(*model.__table__.columns).where(*_is(model, row_id, versions)).with_for_update()
     row = (await session.execute(statement)).one_or_none()
-    return row if row is not None else await _explain(session, model, row_id)
+    return row if row is not None else await _refuse(session, model, row_id, versions)
 
 
-async def read_row(session: ReadSession | WriteSession, model: type[VersionedRow], row_id: int) -> Row[Any]:
-    """The row as it is. Raises ``NotFound``."""
-    row = (await session.execute(select(*model.__table__.columns).where(model.id == row_id))).one_or_none()
-    if row is None:
-        raise NotFound
-    return row
+def _is(model: type[VersionedRow], row_id: int, versions: Versions) -> list[ColumnElement[bool]]:
+    """The row, if it has one of the versions. An array is one parameter, and one statement, however many they are."""
+    accepted = [] if versions is None else [model.version == any_(literal(list(versions), ARRAY(BigInteger)))]
+    return [model.id == row_id, *accepted]
 
 
-async def _explain(session: WriteSession, model: type[VersionedRow], row_id: int) -> Row[Any]:
-    await read_row(session, model, row_id)
-    raise VersionMismatch
+async def _refuse(session: WriteSession, model: type[VersionedRow], row_id: int, versions: Versions) -> NoReturn:
+    """Raises what the statement that found no such row means."""
+    exists = versions is not None and await session.scalar(select(model.id).where(model.id == row_id)) is not None
+    raise VersionMismatch if exists else NotFound
 
 
 def violated_constraint(error: IntegrityError) -> str | None:

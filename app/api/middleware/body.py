@@ -21,8 +21,7 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
-        if _declared(scope) > self.max_bytes:
-            raise self._too_large()
+        expected = _declared(scope)
         read = 0
         loop = asyncio.get_running_loop()
         until = loop.time() + self.seconds
@@ -32,6 +31,8 @@ class BodyLimit:
             nonlocal read, complete
             if complete:
                 return await receive()  # waits for the client's disconnect, as long as that takes
+            if expected > self.max_bytes:
+                raise self._too_large()
             try:
                 async with asyncio.timeout_at(until):
                     message = await receive()

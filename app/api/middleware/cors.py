@@ -11,6 +11,7 @@ from app.core.config import HttpSettings
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Content-Type", "X-API-Key", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
 EXPOSED = (
+    "Content-Disposition",
     "ETag",
     "Idempotent-Replayed",
     "Link",

@@ -3,12 +3,9 @@
 import asyncio
 from typing import Any
 
-import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import ProblemException, problem_response
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.error")
 
 
 class Deadline:
@@ -51,12 +48,13 @@ class Deadline:
         scope["state"]["deadline"] = timer
         try:
             await self.app(scope, receive, unless_given_up)
-        except asyncio.CancelledError:
+        except (Exception, asyncio.CancelledError):
+            # How work that was given up ends is nobody's concern: the client has its answer.
             if given_up is None:
                 raise
-            if work is not None:
-                work.uncancel()
         finally:
             timer.cancel()
-            if given_up is not None:
-                await given_up
+        if given_up is not None and work is not None:
+            await given_up
+            if work.uncancel():
+                raise asyncio.CancelledError  # somebody else cancelled the request, too

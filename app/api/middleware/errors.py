@@ -23,14 +23,13 @@ class ErrorBoundary:
         state = scope["state"]
         try:
             await self.app(scope, receive, send)
-            return
         except ClientDisconnect:
-            return  # nobody is left to be answered; the log line says 499
+            pass  # nobody is left to be answered; the log line says 499
         except ProblemException as problem:
-            refusal = problem
+            await problem_response(scope, problem)(scope, receive, send)
         except Exception:
             log.exception("defect", request_id=state["request_id"])
             if state.get("response_started"):
                 raise  # the server cuts the connection: the client must not take half an answer for a whole one
-            refusal = ProblemException("internal-error", "The defect was logged under the id in instance.")
-        await problem_response(scope, refusal)(scope, receive, send)
+            defect = ProblemException("internal-error", "The defect was logged under the id in instance.")
+            await problem_response(scope, defect)(scope, receive, send)

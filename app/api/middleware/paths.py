@@ -2,6 +2,8 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.problems import ProblemException
+
 
 class Paths:
     """Rewrites the request that the router sees; no redirect, which would cost a round trip and lose bodies on the way."""
@@ -15,6 +17,9 @@ class Paths:
             await self.app(scope, receive, send)
             return
         path: str = scope["path"]
+        if "\n" in path:
+            # Starlette's patterns end with "$", which also matches before a last line break: /users/1%0A would be /users/1.
+            raise ProblemException("not-found", "Nothing is at this path.")
         slash = len(path) > 1 and path.endswith("/") and not path.endswith("//")
         head = scope["method"] == "HEAD"
         if slash or head:

@@ -1,6 +1,7 @@
 """Bounds on what surrounds a body: the host, the address, the number of parameters and headers."""
 
 from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -46,6 +47,18 @@ class RequestLimits:
             raise ProblemException("uri-too-long", f"Path and query may have {settings.max_target_bytes} bytes.")
         if query and query.count(b"&") >= settings.max_query_parameters:
             raise ProblemException("uri-too-long", f"A query may have {settings.max_query_parameters} parameters.")
+        if query and not _is_utf8(query):
+            raise ProblemException("malformed-request", "The query must be UTF-8, percent-encoded.")
+
+
+def _is_utf8(query: bytes) -> bool:
+    """Whether the query means text (RFC 3986 §2.5): what does not would be searched for as something else."""
+    try:
+        query.decode("ascii")
+        unquote_to_bytes(query).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _served(host: bytes, trusted: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ class ResponseHeaders:
                     headers.append((b"cache-control", b"no-store"))
                 if self.hsts is not None and scope["scheme"] == "https":
                     headers.append(self.hsts)
-                if self.status.draining():
+                if self.status.draining() and b"connection" not in names:
                     headers.append((b"connection", b"close"))
             await send(message)
 

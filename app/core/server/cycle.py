@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.core.server.problems import ProblemBody, new_request_id, problem_headers
@@ -14,6 +15,15 @@ class Cycle(RequestResponseCycle):
 
     problem_body: ProblemBody
     """Set by the protocol."""
+
+    async def run_asgi(self, app: ASGI3Application) -> None:
+        """Run the app. A connection whose answer it did not complete is gone at once.
+
+        uvicorn closes it when the client has read what was sent so far, which one that has stopped reading never does.
+        """
+        await super().run_asgi(app)
+        if self.response_started and not self.response_complete:
+            self.transport.abort()
 
     async def send_500_response(self) -> None:
         """Called by uvicorn while it handles what the app raised."""
@@ -55,3 +65,7 @@ class PoliteTransport(asyncio.Transport):
     def close(self) -> None:
         """Let the protocol close."""
         self._close()
+
+    def abort(self) -> None:
+        """At once."""
+        self._transport.abort()

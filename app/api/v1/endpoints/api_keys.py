@@ -64,8 +64,8 @@ async def get_api_key(context: Context, key_id: RowId) -> Response:
 @access(Scope.keys_admin, produces=())
 async def revoke_api_key(context: Context, key_id: RowId) -> Response:
     """Revoke a key, at once in this process and within `security.key_cache_seconds` in all others."""
-    await api_keys.revoke_key(context.database, key_id, context.versions())
-    context.process.callers.forget(key_id)
+    with context.process.callers.changing(key_id):
+        await api_keys.revoke_key(context.database, key_id, context.versions())
     return no_content()
 
 
@@ -76,6 +76,6 @@ async def rotate_api_key(context: Context, key_id: RowId, how: ApiKeyRotate | No
     process = context.process
     asked = how.overlap_seconds if how is not None else None
     overlap = process.settings.security.rotation_overlap_seconds if asked is None else asked
-    answer = await api_keys.rotate_key(context.database, process.ring, key_id, overlap, await once(context, issued))
-    process.callers.forget(key_id)
+    with process.callers.changing(key_id):
+        answer = await api_keys.rotate_key(context.database, process.ring, key_id, overlap, await once(context, issued))
     return answered(answer, cache_control="no-store")

@@ -7,8 +7,7 @@ from app.api.access import ANY_KEY, PUBLIC, access
 from app.api.context import Context
 from app.api.responses import JSON, REVALIDATE
 from app.api.routing import router as make_router
-from app.core.scopes import Scope
-from app.schemas.api_keys import Caller
+from app.schemas.api_keys import Caller, known_scopes
 
 router = make_router(tags=["examples"])
 
@@ -35,6 +34,6 @@ async def protected(context: Context) -> Response:
         message="This is a protected endpoint",
         key_id=caller.key_id,
         name=caller.name,
-        scopes=sorted(Scope(scope) for scope in caller.scopes),
+        scopes=known_scopes(sorted(caller.scopes)),
     )
     return Response(body.model_dump_json(), headers={"Cache-Control": REVALIDATE}, media_type=JSON)

@@ -1,13 +1,17 @@
 """``/items/export``: all items that pass the list's filters, as one stream."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
+import structlog
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import DBAPIError
+from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Send
+from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from app.api.access import access
@@ -20,6 +24,8 @@ from app.core.scopes import Scope
 from app.services.export import ExportFormat
 from app.services.items import ItemFilter
 from app.utils.accept import acceptable
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.export")
 
 router = make_router(prefix="/items", tags=["items"])
 
@@ -37,22 +43,39 @@ class ExportQuery(BaseModel):
 
 
 class BoundedStream(StreamingResponse):
-    """A stream that its reader can't hold open: each chunk must be taken in time, and the whole has a time too."""
+    """A stream that its reader can't hold open: each chunk must be taken in time, and the whole has a time too.
 
-    def __init__(self, chunks: AsyncIterator[bytes], headers: dict[str, str], settings: ExportSettings) -> None:
+    A client that leaves is noticed between two chunks. Starlette would cancel whatever is going on, again and again until it ends, which
+    costs the database connection.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[bytes], headers: dict[str, str], settings: ExportSettings) -> None:
         super().__init__(chunks, headers=headers)
+        self.chunks = chunks
         self.settings = settings
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """ASGI. When a time is over the connection is cut, so that the client does not take a part for the whole."""
-        scope["state"]["deadline"].cancel()  # the request's deadline is for answers that begin; this one has begun
+        """ASGI. What the first chunk raises can still be answered; after that, only cutting the connection tells a part from the whole."""
+        async with aclosing(self.chunks):
+            first = await anext(self.chunks, b"")
+            scope["state"]["deadline"].cancel()  # the request's deadline is for answers that have not begun
+            client_left = asyncio.create_task(_disconnect(receive))
 
-        async def send_in_time(message: dict[str, object]) -> None:
-            async with asyncio.timeout(self.settings.stall_seconds):
-                await send(message)
+            async def send_in_time(message: Message) -> None:
+                if client_left.done():
+                    raise ClientDisconnect
+                async with asyncio.timeout(self.settings.stall_seconds):
+                    await send(message)
 
-        async with asyncio.timeout(self.settings.max_seconds):
-            await super().__call__(scope, receive, send_in_time)  # type: ignore[arg-type]  # a message is a mapping
+            self.body_iterator = _after(first, self.chunks)
+            try:
+                async with asyncio.timeout(self.settings.max_seconds):
+                    await self.stream_response(send_in_time)
+            except (TimeoutError, DBAPIError) as error:
+                log.warning("export_cut", request_id=scope["state"]["request_id"], cause=type(error).__name__)
+                raise ClientDisconnect from error  # passed by, like one who left: the server closes what is incomplete
+            finally:
+                client_left.cancel()
 
 
 @router.get(
@@ -72,11 +95,17 @@ async def export_items(context: Context, query: Annotated[ExportQuery, Query()])
         "Cache-Control": "no-store",
     }
     if context.request.scope["state"].get("head"):
-        return Response(headers=headers)
+        answer = Response(headers=headers)
+        del answer.headers["Content-Length"]  # a stream has none (RFC 9110 §9.3.2)
+        return answer
     process = context.process
     chunks = process.exports.items(ItemFilter(query.owner_id, query.name), query.format)
-    first = await anext(chunks)
-    return BoundedStream(_after(first, chunks), headers, process.settings.export)
+    return BoundedStream(chunks, headers, process.settings.export)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
