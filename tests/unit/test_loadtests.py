@@ -1,0 +1,286 @@
+"""The benchmark of the uncached read: what it counts, how it compares, and that it accepts no wrong answer."""
+
+import asyncio
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import ModuleType
+
+import httpx2
+import psycopg
+import pytest
+
+from app.core.database import Database
+from app.core.scopes import Scope
+from loadtests.uncached_read import __main__ as command
+from loadtests.uncached_read.backing import ITEMS, UNLIMITED, Backing, fill
+from loadtests.uncached_read.client import Client, Target, WrongAnswer, check, expected_item
+from loadtests.uncached_read.cpu import cpu_seconds, cpus, pinned, process_tree
+from loadtests.uncached_read.ratios import bootstrap, costs, paired_ratios
+from loadtests.uncached_read.report import compare, cost_table, ratio_table, surroundings, text_table, write
+from loadtests.uncached_read.rounds import WARM_UP, Block, Plan, item_ids, measure, orders, run_rounds
+from loadtests.uncached_read.servers import Server, common_variant, gantry_variant, serving
+from tests.conftest import CURSOR_KEY, PEPPER, Api, make_key
+
+PLAN = Plan(rounds=2, requests=20, connections=2, seed=1)
+
+
+def body_of(item_id: int) -> bytes:
+    times = {"created_at": "2026-11-23T12:00:00Z", "updated_at": "2026-11-23T12:00:00Z"}
+    return json.dumps(expected_item(item_id) | times).encode()
+
+
+def block(number: int, variant: str, cost_us: float) -> Block:
+    return Block(number, variant, requests=100, cpu_seconds=cost_us * 100 / 1e6, wall_seconds=1.0)
+
+
+# --- CPU time ---------------------------------------------------------------------------------------------------------
+
+
+def test_cpu_time_of_a_process_is_what_it_says_itself() -> None:
+    before = time.process_time()
+    counted = cpu_seconds(os.getpid())
+    assert before <= counted <= time.process_time()
+
+
+def test_cpu_time_of_a_process_that_ended_is_an_error() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with pytest.raises(ProcessLookupError):
+        cpu_seconds(child.pid)
+
+
+def test_process_tree_has_children_of_children() -> None:
+    script = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        grandchild = int(child.stdout.readline())
+        try:
+            assert process_tree(child.pid) == [child.pid, grandchild]
+        finally:
+            os.kill(grandchild, 9)
+
+
+def test_pinning_holds_for_the_block_and_its_children() -> None:
+    before = os.sched_getaffinity(0)
+    cpu = max(before)
+    with pinned(cpu):
+        child = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getaffinity(0))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert child.stdout.strip() == str({cpu})
+    assert os.sched_getaffinity(0) == before
+    with pinned(None):
+        assert os.sched_getaffinity(0) == before
+
+
+def test_one_cpu_is_not_divided() -> None:
+    with pinned(max(os.sched_getaffinity(0))):
+        assert cpus() == (None, None)
+
+
+# --- Order and ratios -------------------------------------------------------------------------------------------------
+
+
+def test_each_round_is_its_own_mirror_image() -> None:
+    planned = list(orders(["a", "b", "c"], rounds=20, seed=3))
+    assert all(order == order[::-1] and sorted(order) == ["a", "a", "b", "b", "c", "c"] for order in planned)
+    assert len({tuple(order) for order in planned}) > 1
+    assert planned == list(orders(["a", "b", "c"], rounds=20, seed=3))
+    assert planned != list(orders(["a", "b", "c"], rounds=20, seed=4))
+
+
+def test_items_depend_on_seed_and_round_only() -> None:
+    ids = item_ids(PLAN, 1)
+    assert len(ids) == WARM_UP + PLAN.requests
+    assert ids == item_ids(PLAN, 1)
+    assert ids != item_ids(PLAN, 2)
+    assert min(ids) >= 1
+    assert max(ids) <= ITEMS
+
+
+def test_ratios_are_formed_within_rounds() -> None:
+    # The machine is three times slower in the second round; the ratio is the same in both.
+    blocks = [block(1, "a", 50), block(1, "b", 100), block(1, "b", 300), block(1, "a", 150)]
+    blocks += [block(2, "b", 600), block(2, "a", 300)]
+    assert costs(blocks, "b") == pytest.approx({1: 200, 2: 600})
+    assert paired_ratios(blocks, "a", "b") == pytest.approx([0.5, 0.5])
+
+
+def test_bootstrap_interval_holds_the_median_and_can_be_repeated() -> None:
+    ratios = [0.2, 0.21, 0.22, 0.25, 0.26, 0.27, 0.3, 0.31, 0.4, 0.2]
+    found = bootstrap(ratios, seed=5)
+    assert min(ratios) <= found.low < found.median < found.high <= max(ratios)
+    assert found == bootstrap(ratios, seed=5)
+    same = bootstrap([0.5, 0.5, 0.5], seed=5)
+    assert (same.low, same.median, same.high) == (0.5, 0.5, 0.5)
+
+
+# --- The client -------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_whole_right_item_is_accepted() -> None:
+    check(7, 200, body_of(7))
+    shown = json.loads(body_of(7))
+    shortened = json.dumps({name: value for name, value in shown.items() if name != "updated_at"}).encode()
+    for status, body in [(200, body_of(8)), (404, body_of(7)), (429, b"{}"), (200, shortened)]:
+        with pytest.raises(WrongAnswer):
+            check(7, status, body)
+
+
+@asynccontextmanager
+async def answering(status: int = 200, *, shift: int = 0, close: bool = False) -> AsyncIterator[Target]:
+    """A server that answers in two parts, perhaps with another item, or closes the connection instead."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while line := await reader.readline():
+                item_id = int(line.split()[1].rpartition(b"/")[2])
+                await reader.readuntil(b"\r\n\r\n")
+                if close:
+                    return
+                body = body_of(item_id + shift)
+                writer.write(b"HTTP/1.1 %d X\r\ncontent-type: x\r\nContent-Length: %d\r\n" % (status, len(body)))
+                await writer.drain()
+                await asyncio.sleep(0)
+                writer.write(b"\r\n" + body[:9])
+                await asyncio.sleep(0.001)
+                writer.write(body[9:])
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield Target(server.sockets[0].getsockname()[1], "key")
+
+
+async def test_client_reads_all_items_over_its_connections() -> None:
+    async with answering() as target:
+        client = await Client.connect(target, 3)
+        await client.read(range(1, 21))
+        await client.read([5])
+        client.close()
+
+
+@pytest.mark.parametrize("server", [{"shift": 1}, {"status": 500}, {"close": True}])
+async def test_client_accepts_no_wrong_answer(server: dict[str, int]) -> None:
+    async with answering(**server) as target:  # type: ignore[arg-type]  # one of several keywords
+        client = await Client.connect(target, 2)
+        with pytest.raises(WrongAnswer):
+            await client.read([1, 2, 3])
+        client.close()
+
+
+async def test_a_server_that_did_nothing_is_not_measured() -> None:
+    idle = await asyncio.create_subprocess_exec("sleep", "60")
+    try:
+        async with answering() as target:
+            server = Server("idle", target, (idle.pid,))
+            with pytest.raises(WrongAnswer, match="something else answers"):
+                await measure(server, item_ids(PLAN, 1), number=1, connections=2)
+    finally:
+        idle.kill()
+        await idle.wait()
+
+
+# --- Report and command line ------------------------------------------------------------------------------------------
+
+
+def test_tables_are_markdown() -> None:
+    assert text_table(["x", "median"], [["long name", "1"]]) == (
+        "| x         | median |\n| --------- | -----: |\n| long name |      1 |"
+    )
+    blocks = [block(1, "cheap", 100), block(1, "dear", 400), block(2, "dear", 500), block(2, "cheap", 110)]
+    names = [line.split("|")[1].strip() for line in cost_table(blocks).splitlines()[2:]]
+    assert names == ["dear", "cheap"]
+    assert "| cheap / dear " in ratio_table(compare(blocks, [("cheap", "dear")], seed=1))
+
+
+def test_everything_is_written(tmp_path: Path) -> None:
+    blocks = [block(1, "a", 100), block(1, "b", 400)]
+    path = tmp_path / "build" / "result.json"
+    write(path, surroundings("18.0"), PLAN, blocks, compare(blocks, [("a", "b")], seed=1))
+    written = json.loads(path.read_text())
+    assert written["plan"]["seed"] == 1
+    assert written["versions"]["postgresql"] == "18.0"
+    assert written["ratios"] == [{"of": "a", "to": "b", "median": 0.25, "low": 0.25, "high": 0.25}]
+    assert [b["cpu_us_per_request"] for b in written["blocks"]] == [100, 400]
+
+
+def test_every_comparison_is_of_variants_that_are_measured() -> None:
+    names = [variant.name for variant in command.VARIANTS]
+    assert len(set(names)) == len(names)
+    assert {name for pair in command.COMPARISONS for name in pair} <= set(names)
+
+
+def test_defaults_are_enough_pairs_to_quote() -> None:
+    assert command.options([]).pairs >= 10
+    with pytest.raises(SystemExit):
+        command.options(["--parts", "--profile"])
+
+
+# --- The servers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(database_url: str) -> str:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        fill(connection)
+    return database_url
+
+
+@pytest.fixture
+def common_ways(filled: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, ModuleType]]:
+    """Both applications, which read their setting when they are imported."""
+    monkeypatch.setenv("COMMON_WAY_DATABASE_URL", filled.replace("postgresql://", "postgresql+psycopg://"))
+    names = ("loadtests.common_way", "loadtests.common_way_async")
+    modules = [importlib.import_module(name) for name in names]
+    yield modules[0], modules[1]
+    modules[0].engine.dispose()
+    for name in names:
+        del sys.modules[name]
+
+
+async def test_all_ways_show_the_same_item(api: Api, common_ways: tuple[ModuleType, ModuleType]) -> None:
+    shown = []
+    async with api.client() as ours:
+        shown.append(await ours.get("/api/v1/items/4711"))
+    for module in common_ways:
+        async with httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(app=module.app), base_url="http://common.test"
+        ) as theirs:
+            shown.append(await theirs.get("/api/v1/items/4711"))
+            missing = await theirs.get(f"/api/v1/items/{ITEMS + 1}")
+        assert missing.status_code == 404
+    await common_ways[1].engine.dispose()
+    for answer in shown:
+        check(4711, answer.status_code, answer.content)
+    assert shown[0].json() == shown[1].json() == shown[2].json()
+
+
+async def test_servers_are_measured(filled: str, database: Database, tmp_path: Path) -> None:
+    settings = {
+        "GANTRY_DATABASE__URL": filled,
+        "GANTRY_SECURITY__KEY_PEPPERS": json.dumps([PEPPER.get_secret_value()]),
+        "GANTRY_SECURITY__CURSOR_KEYS": json.dumps([CURSOR_KEY.get_secret_value()]),
+        "GANTRY_LIMITS__DEFAULT": UNLIMITED,
+    }
+    key = await make_key(database, Scope.items_read)
+    variants = [gantry_variant("gantry", shared_limits=False), common_variant("common", "loadtests.common_way")]
+
+    def run() -> list[Block]:
+        with serving(variants, Backing(filled, "", key, settings, "18"), tmp_path, None) as servers:
+            return list(run_rounds(servers, PLAN))
+
+    blocks = await asyncio.to_thread(run)
+    assert sorted(b.variant for b in blocks) == ["common"] * 4 + ["gantry"] * 4
+    assert all(b.cpu_seconds > 0 and b.requests == PLAN.requests for b in blocks)
+    assert '"route":"/api/v1/items/{item_id}"' in (tmp_path / "0.log").read_text()
