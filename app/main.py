@@ -31,10 +31,10 @@ def create_app(settings: Settings, status: ProcessStatus | None = None) -> FastA
         openapi_url=None,
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is app.core.telemetry
     )
-    app.include_router(root.router)
-    app.include_router(docs_router(settings))
-    app.include_router(v1.router)
+    for router in (*v1.ROUTERS, root.router, docs_router(settings)):
+        app.include_router(router)
     install_error_handlers(app)
     install_middleware(app, settings.http, status, metrics)
     install_openapi(app, settings.http)

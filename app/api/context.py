@@ -1,9 +1,9 @@
 """What an endpoint may reach: the process's long-lived parts, and the request's caller and conditions."""
 
 from dataclasses import dataclass
-from typing import Annotated, TypedDict, cast
+from typing import TypedDict, cast
 
-from fastapi import Depends, Request
+from starlette.requests import Request
 
 from app.core.config import Settings
 from app.core.database import Database
@@ -40,12 +40,13 @@ class LifespanState(TypedDict):
     process: Process
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
-    """One request, as an endpoint sees it."""
+class Context(Request):
+    """One request, as an endpoint sees it: a parameter of this type costs nothing, where each dependency costs time on every request."""
 
-    request: Request
-    process: Process
+    @property
+    def process(self) -> Process:
+        """What the process holds."""
+        return cast(Process, self.scope["state"]["process"])
 
     @property
     def database(self) -> Database:
@@ -55,11 +56,11 @@ class RequestContext:
     @property
     def caller(self) -> Caller:
         """The owner of the key; only where the route's access asks for a key."""
-        return cast(Caller, self.request.scope["state"]["caller"])
+        return cast(Caller, self.scope["state"]["caller"])
 
     def header(self, name: str) -> str | None:
         """A header's value, its lines joined as RFC 9110 §5.3 says."""
-        lines = self.request.headers.getlist(name)
+        lines = self.headers.getlist(name)
         return ", ".join(lines) if lines else None
 
     def not_modified(self, etag: str) -> bool:
@@ -71,11 +72,3 @@ class RequestContext:
         """The versions that ``If-Match`` accepts (RFC 9110 §13.1.1); none: any. A malformed header accepts no version."""
         header = self.header("if-match")
         return None if header is None else versions_strong(parse_etag_list(header))
-
-
-async def request_context(request: Request) -> RequestContext:
-    """The dependency behind ``Context``: the only one that endpoints share, since each costs time on every request."""
-    return RequestContext(request, request.scope["state"]["process"])
-
-
-Context = Annotated[RequestContext, Depends(request_context)]

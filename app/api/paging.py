@@ -5,7 +5,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from app.api.context import RequestContext
+from app.api.context import Context
 from app.schemas.types import Name, RowId
 from app.services.errors import FieldInvalid
 from app.services.pages import Position, Sort
@@ -46,7 +46,7 @@ class Paging:
     """Opens the cursor a page came with, and seals the one for the next; both are bound to the list, its filters and its sort."""
 
     def __init__(
-        self, context: RequestContext, resource: str, query: PageQuery, filters: Mapping[str, str | int | None]
+        self, context: Context, resource: str, query: PageQuery, filters: Mapping[str, str | int | None]
     ) -> None:
         self._signer = context.process.cursors
         self._bound_to = binding(resource, query.sort.value, filters)

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from sqlalchemy import Row
 from starlette.responses import Response
 
-from app.api.context import RequestContext
+from app.api.context import Context
 from app.schemas.pages import Page
 from app.services.idempotency import Answer
 from app.utils.etags import strong_etag
@@ -18,7 +18,7 @@ REVALIDATE: Final = "private, no-cache"
 """A client may keep its own resource, and asks each time whether it is still current (a 304 when it is)."""
 
 
-def resource(context: RequestContext, model: type[BaseModel], row: Any) -> Response:
+def resource(context: Context, model: type[BaseModel], row: Any) -> Response:
     """200 with the row and its ETag, or 304 when the client has this version."""
     etag = strong_etag(row.version)
     headers = {"ETag": etag, "Cache-Control": REVALIDATE}
@@ -57,13 +57,13 @@ def no_content() -> Response:
 
 
 def page[T: BaseModel](
-    context: RequestContext, model: type[Page[T]], rows: Sequence[Row[Any]], cursor: str | None
+    context: Context, model: type[Page[T]], rows: Sequence[Row[Any]], cursor: str | None
 ) -> Response:
     """200 with a page; the ``Link`` header (RFC 8288) has the address of the next one."""
     body = model.model_validate({"items": rows, "next_cursor": cursor}, from_attributes=True)
     headers = {"Cache-Control": REVALIDATE}
     if cursor is not None:
-        query = [(k, v) for k, v in context.request.query_params.multi_items() if k != "cursor"]
-        target = f"{context.request.url.path.removesuffix('/')}?{urlencode([*query, ('cursor', cursor)])}"
+        query = [(k, v) for k, v in context.query_params.multi_items() if k != "cursor"]
+        target = f"{context.url.path.removesuffix('/')}?{urlencode([*query, ('cursor', cursor)])}"
         headers["Link"] = f'<{target}>; rel="next"'
     return Response(body.model_dump_json(), 200, headers, JSON)

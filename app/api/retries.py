@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from app.api.context import RequestContext
+from app.api.context import Context
 from app.api.problems import invalid
 from app.services.idempotency import Answer, IdempotencyKey, Once
 
@@ -12,7 +12,7 @@ KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 """1 to 255 printable ASCII characters; the draft's quotes are part of the key, whoever sends them."""
 
 
-async def once[T](context: RequestContext, render: Callable[[T], Answer]) -> Once[T]:
+async def once[T](context: Context, render: Callable[[T], Answer]) -> Once[T]:
     """The request's ``Once``. Raises ``ProblemException`` for a key that can't be one."""
     settings = context.process.settings.retries
     header = context.header("idempotency-key")
@@ -20,7 +20,6 @@ async def once[T](context: RequestContext, render: Callable[[T], Answer]) -> Onc
         return Once(None, settings, render)
     if not KEY.fullmatch(header):
         raise invalid("header", "/Idempotency-Key", "must be 1 to 255 printable ASCII characters")
-    request = context.request
-    payload = hashlib.sha256(request.scope["query_string"] + b"\0" + await request.body())
-    operation = f"{request.method} {request.scope['path']}"
+    payload = hashlib.sha256(context.scope["query_string"] + b"\0" + await context.body())
+    operation = f"{context.method} {context.scope['path']}"
     return Once(IdempotencyKey(context.caller.key_id, operation, header, payload.digest()), settings, render)

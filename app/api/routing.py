@@ -12,11 +12,13 @@ from typing import Any, Final, cast
 from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from app.api.access import ANY_KEY, PUBLIC, Access, declared_access
-from app.api.context import Process
+from app.api.context import Context
 from app.api.problems import ProblemException, invalid
+from app.schemas.types import INT64_MAX
 from app.utils import strict_json
 from app.utils.accept import acceptable
 from app.utils.client_address import limit_bucket
@@ -49,6 +51,8 @@ class Route(APIRoute):
     def __init__(self, path: str, endpoint: Callable[..., Any], **kwargs: Any) -> None:
         self.access: Final = declared_access(endpoint)
         super().__init__(path, endpoint, **kwargs)
+        self.is_direct: Final = _takes_only_ids(self)
+        """Whether the endpoint can be called without FastAPI's part, which would only hand it what is at hand."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's hook: wraps its handler."""
@@ -59,29 +63,69 @@ class Route(APIRoute):
         required = field is not None and field.field_info.is_required()
 
         async def admit_then_handle(request: Request) -> Response:
-            process: Process = request.scope["state"]["process"]
-            await admit(request, process, declared)
+            context = Context(request.scope, request.receive)
+            await admit(context, declared)
             if field is not None:
-                await read_json(request, process, media_types, required=required)
-            return await handler(request)
+                await read_json(context, media_types, required=required)
+            return await handler(context)
 
         return admit_then_handle
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Say which template matched, prefix included, for logs and metrics; also when the method is refused."""
+        """Say which template matched, prefix included, for logs and metrics, also when the method is refused; then handle the request."""
         included = scope["fastapi"].get("effective_route_context") if "fastapi" in scope else None
         scope["state"]["route"] = self.path_format if included is None else included.path_format
-        await super().handle(scope, receive, send)
+        if self.is_direct and scope["method"] in (self.methods or ()):
+            context = Context(scope, receive)
+            await admit(context, self.access)
+            response: Response = await self.endpoint(**_direct_arguments(self, context))
+            await response(scope, receive, send)
+        else:
+            await super().handle(scope, receive, send)
 
 
-def router(**kwargs: Any) -> APIRouter:
-    """A router whose routes are ours."""
-    return APIRouter(route_class=Route, redirect_slashes=False, **kwargs)
+def _takes_only_ids(route: APIRoute) -> bool:
+    """Whether the endpoint's parameters are the request and ids of the path, which the path's pattern has made numbers already."""
+    needs = route.dependant
+    others = (
+        needs.query_params,
+        needs.header_params,
+        needs.cookie_params,
+        needs.body_params,
+        needs.dependencies,
+        needs.http_connection_param_name,
+        needs.response_param_name,
+        needs.background_tasks_param_name,
+        needs.security_scopes_param_name,
+    )
+    ids = all(isinstance(convertor, RowIdConvertor) for convertor in route.param_convertors.values())
+    return ids and not any(others) and {p.name for p in needs.path_params} == set(route.param_convertors)
 
 
-async def admit(request: Request, process: Process, declared: Access) -> None:
+def _direct_arguments(route: APIRoute, context: Context) -> dict[str, Any]:
+    arguments: dict[str, Any] = context.scope["path_params"]
+    if any(value > INT64_MAX for value in arguments.values()):
+        raise ProblemException("not-found", "There is no such resource.")
+    name = route.dependant.request_param_name
+    return arguments if name is None else arguments | {name: context}
+
+
+class Router(APIRouter):
+    """A router that looks at its routes only for paths below its prefix: FastAPI would try each route of every router, twice."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether one of the routes is meant."""
+        return super().matches(scope) if scope["path"].startswith(self.prefix) else (Match.NONE, {})
+
+
+def router(**kwargs: Any) -> Router:
+    """A router whose routes are ours. Its prefix is the whole path before its routes; it is included once, as it is."""
+    return Router(route_class=Route, redirect_slashes=False, **kwargs)
+
+
+async def admit(request: Context, declared: Access) -> None:
     """Refuse the request, or note its caller. Raises ``ProblemException`` for 406, 401, 429 and 403."""
-    headers = request.headers
+    headers, process = request.headers, request.process
     accept = ", ".join(headers.getlist("accept")) or None
     if declared.produces and acceptable(accept, declared.produces) is None:
         raise ProblemException("not-acceptable", f"This resource is available as {' or '.join(declared.produces)}.")
@@ -108,7 +152,7 @@ async def admit(request: Request, process: Process, declared: Access) -> None:
         raise ProblemException("forbidden", f"The key lacks the scope {declared.audience.value}.")
 
 
-async def read_json(request: Request, process: Process, media_types: tuple[str, ...], *, required: bool) -> None:
+async def read_json(request: Context, media_types: tuple[str, ...], *, required: bool) -> None:
     """Read the body strictly and leave it where FastAPI finds it. Raises ``ProblemException`` for 411, 415, 400 and 422."""
     headers = request.headers
     if "content-length" not in headers and "transfer-encoding" not in headers:
@@ -124,7 +168,7 @@ async def read_json(request: Request, process: Process, media_types: tuple[str, 
     if not body:
         return
     try:
-        request._json = strict_json.parse(body, process.settings.http.max_json_depth)  # noqa: SLF001 - Starlette's own cache
+        request._json = strict_json.parse(body, request.process.settings.http.max_json_depth)  # noqa: SLF001 - Starlette's own cache
     except strict_json.JsonMalformed as error:
         raise ProblemException("malformed-json", str(error)) from None
     except strict_json.JsonUnacceptable as error:

@@ -5,7 +5,7 @@ connection of pgbouncer between statements; a write asks for a transaction, and 
 """
 
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, cast
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.config import DatabaseSettings
+from app.core.gathered import GatheredRows
 from app.core.prepared import prepared_statements_work
 
 PREPARE_AFTER: Final = 5
@@ -58,6 +59,7 @@ class Database:
         self.prepares = settings.prepared_statements == "on"
         """Whether statements are prepared on the server; with ``auto`` not before ``settle_prepared_statements`` found that it works."""
         self._settings = settings
+        self._gathered: dict[str, GatheredRows] = {}
         self.engine: Final[AsyncEngine] = create_async_engine(
             driver_url(settings.url.get_secret_value()),
             pool_size=settings.pool_size,
@@ -87,8 +89,8 @@ class Database:
         async with self._write() as session, session.begin():
             yield session
 
-    async def fetch_row(self, sql: LiteralString, parameters: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """The first row of a read-only statement, by the driver itself: what SQLAlchemy adds costs more than the query.
+    async def fetch_rows(self, sql: LiteralString, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a read-only statement, by the driver itself: what SQLAlchemy adds costs more than the query.
 
         Connections of the pool that turn out to be dead (a restarted pooler) are dropped, and the statement repeated on the next.
         Raises ``psycopg.OperationalError`` or ``sqlalchemy.exc.DBAPIError`` when the database is out of reach,
@@ -100,7 +102,7 @@ class Database:
             connection = cast(psycopg.AsyncConnection[tuple[Any, ...]], pooled.driver_connection)
             try:
                 cursor = await connection.execute(sql, parameters)
-                return await cursor.fetchone()
+                return await cursor.fetchall()
             except psycopg.OperationalError:
                 if not connection.closed or tries_left == 0:
                     raise
@@ -108,6 +110,17 @@ class Database:
                 await greenlet_spawn(pooled.invalidate)
             finally:
                 await greenlet_spawn(pooled.close)
+
+    def gathered(self, sql: LiteralString, id_position: int) -> GatheredRows:
+        """The gathered reads by this statement, whose one parameter is the list of ids; ``id_position`` is where a row has its id."""
+        reads = self._gathered.get(sql)
+        if reads is None:
+
+            def fetch(ids: list[int]) -> Awaitable[Sequence[tuple[Any, ...]]]:
+                return self.fetch_rows(sql, (ids,))
+
+            reads = self._gathered[sql] = GatheredRows(fetch, id_position)
+        return reads
 
     async def settle_prepared_statements(self) -> None:
         """With ``auto``: find out whether prepared statements work here, and use them from now on if so.

@@ -54,7 +54,6 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None) -> No
     readable = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = LEVELS[settings.level]
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         _add_name,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -1,7 +1,5 @@
 """Metrics of one process. Values live in files when gunicorn has several workers (``PROMETHEUS_MULTIPROC_DIR``), in memory otherwise."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -28,7 +26,7 @@ class Metrics:
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
-        self._in_flight = Gauge(
+        self.in_flight = Gauge(
             "gantry_http_requests_in_flight",
             "Requests being worked on.",
             registry=self.registry,
@@ -41,15 +39,7 @@ class Metrics:
             registry=self.registry,
         )
         self._children: dict[tuple[str, str, int], Histogram] = {}
-
-    @contextmanager
-    def in_flight(self) -> Iterator[None]:
-        """Counts a request while it is worked on."""
-        self._in_flight.inc()
-        try:
-            yield
-        finally:
-            self._in_flight.dec()
+        self._limited_children: dict[tuple[bool, str], Counter] = {}
 
     def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one finished request. Looking up a child by labels costs more than recording, so children are kept."""
@@ -61,4 +51,8 @@ class Metrics:
 
     def rate_limited(self, verdict: Verdict) -> None:
         """Count one decision of the limiter; the source ``failed_open`` says that the shared store was lost."""
-        self._limited.labels("allowed" if verdict.allowed else "refused", verdict.source).inc()
+        key = (verdict.allowed, verdict.source)
+        child = self._limited_children.get(key)
+        if child is None:
+            child = self._limited_children[key] = self._limited.labels("allowed" if key[0] else "refused", key[1])
+        child.inc()

@@ -1,4 +1,4 @@
-"""One row by its id, by the driver: the hottest reads, where SQLAlchemy's part costs more than PostgreSQL's.
+"""One row by its id, by the driver, gathered: the hottest reads, where SQLAlchemy's part costs more than PostgreSQL's.
 
 The statement is compiled from the table, so that a new column needs no change here; a test holds these reads to SQLAlchemy's own.
 The measurement that justifies them is in docs/performance.md.
@@ -8,7 +8,7 @@ from collections import namedtuple
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import bindparam, make_url, select
+from sqlalchemy import ARRAY, BigInteger, any_, bindparam, make_url, select
 
 from app.core.database import Database
 from app.models import Base, Item, User
@@ -20,13 +20,15 @@ type PointRead = Callable[[Database, int], Awaitable[Any]]
 def point_read(model: type[Base]) -> PointRead:
     """A function that reads one row of the table as a tuple with the columns' names. It raises ``NotFound``."""
     table = model.__table__
-    statement = select(table).where(table.c.id == bindparam("id"))
+    statement = select(table).where(table.c.id == any_(bindparam("ids", type_=ARRAY(BigInteger))))
     dialect: Any = make_url("postgresql+psycopg://").get_dialect()
     sql = str(statement.compile(dialect=dialect(paramstyle="format")))
     as_row = namedtuple(f"{model.__name__}Row", [column.name for column in table.columns])  # type: ignore[misc]  # columns are data here
 
+    id_position = list(table.columns.keys()).index("id")
+
     async def read(database: Database, row_id: int) -> Any:
-        row = await database.fetch_row(sql, (row_id,))
+        row = await database.gathered(sql, id_position).read(row_id)
         if row is None:
             raise NotFound
         return as_row._make(row)

@@ -175,6 +175,16 @@ async def test_a_prefix_matches_as_in_python(
         assert found == sorted(matching, reverse=sort.descending)
 
 
+def test_the_order_of_names_is_their_column_s_own(database_url: str) -> None:
+    """The server of these tests sorts everything by code point; others don't, and must not need to."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        collations = connection.execute(
+            "SELECT DISTINCT collation_name FROM information_schema.columns "
+            "WHERE table_schema = 'public' AND column_name IN ('name', 'email_key')"
+        ).fetchall()
+    assert collations == [("C",)]
+
+
 @pytest.mark.parametrize("sort", [Sort.name, Sort.name_descending])
 async def test_names_sort_by_code_point(database: Database, database_url: str, sort: Sort) -> None:
     every = sorted({a + b for a in LETTERS for b in ["", *LETTERS]})

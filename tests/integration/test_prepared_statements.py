@@ -12,10 +12,11 @@ from app.core.prepared import prepared_statements_work, statements_stay_apart
 async def prepared(database: Database) -> int:
     """How many statements the server keeps for a connection that ran one often."""
     for _ in range(PREPARE_AFTER + 2):
-        await database.fetch_row("SELECT 42", ())
-    row = await database.fetch_row("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT 42'", ())
-    assert row is not None
-    return int(row[0])
+        await database.fetch_rows("SELECT 42", ())
+    ((number,),) = await database.fetch_rows(
+        "SELECT count(*) FROM pg_prepared_statements WHERE statement = 'SELECT 42'", ()
+    )
+    return int(number)
 
 
 def settings(url: str, **fields: object) -> DatabaseSettings:

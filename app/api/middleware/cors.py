@@ -39,13 +39,16 @@ class Cors(CORSMiddleware):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
-        if (
-            scope["type"] == "http"
-            and scope["method"] == "OPTIONS"
-            and "access-control-request-method" in headers
-            and "origin" in headers
-        ):
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if "origin" not in headers:
+            if not self.allow_all_origins:
+                scope["state"]["response_headers"].append((b"vary", b"Origin"))
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             response = self.preflight_response(request_headers=headers)
             if response.status_code >= 400:
                 response = self._refusal(scope, response)

@@ -12,7 +12,7 @@ class Deadline:
     """Answers in the place of a request that is too slow, and cancels it.
 
     The answer does not wait for the cancelled work to end: a query to a database that hangs takes seconds more to give up.
-    A response that has begun is not cut (``scope["state"]["deadline"]`` is the timer, which a long stream may cancel).
+    A response that has begun is not cut: a long stream has times of its own.
     """
 
     def __init__(self, app: ASGIApp, seconds: float) -> None:
@@ -45,7 +45,6 @@ class Deadline:
                 await send(message)
 
         timer = loop.call_later(self.seconds, give_up)
-        scope["state"]["deadline"] = timer
         try:
             await self.app(scope, receive, unless_given_up)
         except (Exception, asyncio.CancelledError):

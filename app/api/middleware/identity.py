@@ -1,7 +1,7 @@
 """Which request this is and who sent it: the request id, and the client behind the proxies that we trust."""
 
 import re
-import uuid
+import secrets
 from collections.abc import Sequence
 
 from pydantic import IPvAnyNetwork
@@ -32,7 +32,7 @@ class Identity:
             if self.trusted and is_trusted(peer, self.trusted):
                 self._believe(scope, peer)
             if not state["request_id"]:
-                state["request_id"] = uuid.uuid4().hex
+                state["request_id"] = secrets.token_hex(16)
         await self.app(scope, receive, send)
 
     def _believe(self, scope: Scope, peer: str) -> None:

@@ -40,11 +40,12 @@ class Observation:
                 state["response_started"] = True
             await send(message)
 
-        with self.metrics.in_flight():
-            try:
-                await self.app(scope, receive, observe)
-            finally:
-                self._record(scope, status, time.perf_counter() - started)
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, observe)
+        finally:
+            self.metrics.in_flight.dec()
+            self._record(scope, status, time.perf_counter() - started)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         state = scope["state"]

@@ -10,6 +10,7 @@ from app.api.paging import PageQuery, Paging
 from app.api.responses import JSON, answered, no_content, page, resource
 from app.api.retries import once
 from app.api.routing import router as make_router
+from app.api.v1 import BASE
 from app.core.scopes import Scope
 from app.schemas.api_keys import ApiKeyCreate, ApiKeyIssued, ApiKeyRead, ApiKeyRotate
 from app.schemas.pages import Page
@@ -19,8 +20,8 @@ from app.services.api_keys import Issued
 from app.services.idempotency import Answer
 from app.utils.etags import strong_etag
 
-COLLECTION = "/api/v1/api-keys"
-router = make_router(prefix="/api-keys", tags=["api-keys"])
+COLLECTION = f"{BASE}/api-keys"
+router = make_router(prefix=COLLECTION, tags=["api-keys"])
 
 
 def issued(issue: Issued) -> Answer:

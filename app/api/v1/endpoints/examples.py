@@ -7,9 +7,10 @@ from app.api.access import ANY_KEY, PUBLIC, access
 from app.api.context import Context
 from app.api.responses import JSON, REVALIDATE
 from app.api.routing import router as make_router
+from app.api.v1 import BASE
 from app.schemas.api_keys import Caller, known_scopes
 
-router = make_router(tags=["examples"])
+router = make_router(prefix=BASE, tags=["examples"])
 
 
 class Message(BaseModel):

@@ -10,6 +10,7 @@ from app.api.paging import NamePrefix, PageQuery, Paging, QueryRowId, check_name
 from app.api.responses import answered, changed, created, no_content, page, resource
 from app.api.retries import once
 from app.api.routing import router as make_router
+from app.api.v1 import BASE
 from app.core.scopes import Scope
 from app.schemas.items import ItemCreate, ItemPatch, ItemRead
 from app.schemas.pages import Page
@@ -18,8 +19,8 @@ from app.services import items
 from app.services.items import ItemFilter
 from app.services.point_reads import read_item
 
-COLLECTION = "/api/v1/items"
-router = make_router(prefix="/items", tags=["items"])
+COLLECTION = f"{BASE}/items"
+router = make_router(prefix=COLLECTION, tags=["items"])
 
 
 class ItemQuery(PageQuery):

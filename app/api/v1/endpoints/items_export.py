@@ -19,6 +19,7 @@ from app.api.context import Context
 from app.api.paging import NamePrefix, QueryRowId
 from app.api.problems import ProblemException
 from app.api.routing import router as make_router
+from app.api.v1.endpoints.items import COLLECTION
 from app.core.config import ExportSettings
 from app.core.scopes import Scope
 from app.services.export import ExportFormat
@@ -27,7 +28,7 @@ from app.utils.accept import acceptable
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.export")
 
-router = make_router(prefix="/items", tags=["items"])
+router = make_router(prefix=COLLECTION, tags=["items"])
 
 MEDIA_TYPES = {ExportFormat.csv: "text/csv", ExportFormat.ndjson: "application/x-ndjson"}
 
@@ -58,7 +59,6 @@ class BoundedStream(StreamingResponse):
         """ASGI. What the first chunk raises can still be answered; after that, only cutting the connection tells a part from the whole."""
         async with aclosing(self.chunks):
             first = await anext(self.chunks, b"")
-            scope["state"]["deadline"].cancel()  # the request's deadline is for answers that have not begun
             client_left = asyncio.create_task(_disconnect(receive))
 
             async def send_in_time(message: Message) -> None:
@@ -94,7 +94,7 @@ async def export_items(context: Context, query: Annotated[ExportQuery, Query()])
         "Content-Disposition": f'attachment; filename="items.{query.format.value}"',
         "Cache-Control": "no-store",
     }
-    if context.request.scope["state"].get("head"):
+    if context.scope["state"].get("head"):
         answer = Response(headers=headers)
         del answer.headers["Content-Length"]  # a stream has none (RFC 9110 §9.3.2)
         return answer

@@ -10,6 +10,7 @@ from app.api.paging import NamePrefix, PageQuery, Paging, check_name_sort
 from app.api.responses import answered, changed, created, no_content, page, resource
 from app.api.retries import once
 from app.api.routing import router as make_router
+from app.api.v1 import BASE
 from app.core.scopes import Scope
 from app.schemas.pages import Page
 from app.schemas.types import RowId
@@ -18,8 +19,8 @@ from app.services import users
 from app.services.point_reads import read_user
 from app.services.users import ItemsFate, UserFilter
 
-COLLECTION = "/api/v1/users"
-router = make_router(prefix="/users", tags=["users"])
+COLLECTION = f"{BASE}/users"
+router = make_router(prefix=COLLECTION, tags=["users"])
 
 
 class UserQuery(PageQuery):
