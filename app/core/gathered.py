@@ -16,6 +16,17 @@ MAX_ROWS: Final = 100
 """Rows of one statement: a burst is spread over several connections."""
 
 
+class _Batch:
+    """The reads of one turn: what they wait for, how many still do, and the statement once it is under way."""
+
+    __slots__ = ("answers", "readers", "statement")
+
+    def __init__(self) -> None:
+        self.answers: dict[int, asyncio.Future[Row | None]] = {}
+        self.readers = 0
+        self.statement: asyncio.Task[None] | None = None
+
+
 class GatheredRows:
     """Reads rows of one table. Belongs to one event loop."""
 
@@ -23,41 +34,46 @@ class GatheredRows:
         """``fetch`` reads the rows of some ids, in any order; ``id_position`` is where a row has its id."""
         self._fetch = fetch
         self._id_position = id_position
-        self._asked: dict[int, asyncio.Future[Row | None]] = {}
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._open: _Batch | None = None
 
     async def read(self, row_id: int) -> Row | None:
         """The row, or ``None``. Raises what ``fetch`` raises."""
-        answer = self._asked.get(row_id)
+        loop = asyncio.get_running_loop()
+        batch = self._open
+        if batch is None:
+            batch = self._open = _Batch()
+            loop.call_soon(self._send, batch)
+        answer = batch.answers.get(row_id)
         if answer is None:
-            loop = asyncio.get_running_loop()
-            if not self._asked:
-                loop.call_soon(self._send)
-            answer = self._asked[row_id] = loop.create_future()
-            if len(self._asked) == MAX_ROWS:
-                self._send()
-        # A reader that is cancelled takes neither the statement nor the other readers of the row with it.
-        return await asyncio.shield(answer)
-
-    def _send(self) -> None:
-        asked, self._asked = self._asked, {}
-        if asked:
-            task = asyncio.get_running_loop().create_task(self._answer(asked))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-
-    async def _answer(self, asked: dict[int, asyncio.Future[Row | None]]) -> None:
+            answer = batch.answers[row_id] = loop.create_future()
+            if len(batch.answers) == MAX_ROWS:
+                self._open = None
+        batch.readers += 1
         try:
-            rows = {row[self._id_position]: row for row in await self._fetch(list(asked))}
-        except BaseException as error:
-            for answer in asked.values():
-                if isinstance(error, Exception):
-                    answer.set_exception(error)
-                    answer.exception()  # seen, even if all its readers are gone
-                else:
-                    answer.cancel()
-            if not isinstance(error, Exception):
-                raise
+            # A reader that is cancelled takes neither the statement nor the other readers with it ...
+            return await asyncio.shield(answer)
+        finally:
+            batch.readers -= 1
+            if batch.readers == 0 and batch.statement is not None:
+                batch.statement.cancel()  # ... unless it was the last: nobody is left to wait for a query that hangs
+
+    def _send(self, batch: _Batch) -> None:
+        if self._open is batch:
+            self._open = None
+        if batch.readers:
+            batch.statement = asyncio.get_running_loop().create_task(self._answer(batch.answers))
+
+    async def _answer(self, answers: dict[int, asyncio.Future[Row | None]]) -> None:
+        try:
+            rows = {row[self._id_position]: row for row in await self._fetch(list(answers))}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the readers get it
+            for answer in answers.values():
+                answer.set_exception(error)
+                answer.exception()  # seen, even if all its readers are gone
+        except asyncio.CancelledError:
+            for answer in answers.values():
+                answer.cancel()
+            raise
         else:
-            for row_id, answer in asked.items():
+            for row_id, answer in answers.items():
                 answer.set_result(rows.get(row_id))

@@ -71,6 +71,34 @@ async def test_a_cancelled_reader_takes_nobody_with_it() -> None:
         await impatient
 
 
+async def test_a_statement_that_nobody_waits_for_is_cancelled() -> None:
+    table = Table()
+    table.go.clear()
+    reads = GatheredRows(table.fetch, 0)
+    readers = [asyncio.create_task(reads.read(row_id)) for row_id in (1, 2)]
+    while not table.asked:
+        await asyncio.sleep(0)
+    (statement,) = [t for t in asyncio.all_tasks() if "_answer" in repr(t.get_coro())]
+    readers[0].cancel()
+    await asyncio.sleep(0)
+    assert not statement.cancelling()
+    readers[1].cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    with pytest.raises(asyncio.CancelledError):
+        await statement
+
+
+async def test_a_reader_that_leaves_at_once_costs_no_statement() -> None:
+    table = Table()
+    reads = GatheredRows(table.fetch, 0)
+    reader = asyncio.create_task(reads.read(1))
+    asyncio.get_running_loop().call_soon(reader.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    await asyncio.sleep(0)
+    assert table.asked == []
+
+
 async def test_a_failure_is_everybodys() -> None:
     table = Table()
     table.error = ConnectionError("away")

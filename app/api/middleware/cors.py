@@ -43,12 +43,10 @@ class Cors(CORSMiddleware):
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if "origin" not in headers:
-            if not self.allow_all_origins:
-                scope["state"]["response_headers"].append((b"vary", b"Origin"))
-            await self.app(scope, receive, send)
+        if not self.allow_origins and "origin" not in headers:
+            await self.app(scope, receive, send)  # no answer varies where no origin is allowed
             return
-        if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+        if scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers:
             response = self.preflight_response(request_headers=headers)
             if response.status_code >= 400:
                 response = self._refusal(scope, response)
