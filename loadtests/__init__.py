@@ -1,0 +1,1 @@
+"""Load and benchmarks: what is measured, and the means to measure it again."""
