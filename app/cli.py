@@ -150,8 +150,9 @@ def list_keys() -> None:
     def when(value: datetime | None) -> str:
         return value.isoformat(timespec="seconds") if value else "-"
 
+    rows = _with_database(_settings(), all_keys)
     typer.echo("id\tname\tscopes\tcreated\texpires\tlast used\trevoked")
-    for row in _with_database(_settings(), all_keys):
+    for row in rows:
         times = (row.created_at, row.expires_at, row.last_used_at, row.revoked_at)
         typer.echo("\t".join([str(row.id), json.dumps(row.name)[1:-1], ",".join(row.scopes), *map(when, times)]))
 

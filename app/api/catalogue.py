@@ -54,6 +54,13 @@ _TABLE = [
         "Use a key with that scope, or have one made with it.",
     ),
     ProblemType(
+        "origin-not-allowed",
+        HTTPStatus.FORBIDDEN,
+        "Pages of this origin may not call so",
+        "A browser asked before a cross-origin request, and its origin, method or one of its headers is not among those allowed.",
+        "Have the operator list the origin (`GANTRY_HTTP__CORS_ORIGINS`), and use the methods and headers of this API.",
+    ),
+    ProblemType(
         "not-found",
         HTTPStatus.NOT_FOUND,
         "There is no such resource",

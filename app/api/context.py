@@ -15,7 +15,7 @@ from app.services.callers import Caller, Callers
 from app.services.export import Exports
 from app.services.versions import Versions
 from app.utils.cursors import CursorSigner
-from app.utils.etags import matches_weak, parse_etag_list, versions_strong
+from app.utils.etags import matches_strong, matches_weak, parse_etag_list, versions_strong
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,15 @@ class Context(Request):
         header = self.header("if-none-match")
         return header is not None and matches_weak(parse_etag_list(header), etag)
 
+    def mismatched(self, etag: str) -> bool:
+        """Whether ``If-Match`` names other versions alone (RFC 9110 §13.1.1)."""
+        header = self.header("if-match")
+        return header is not None and not matches_strong(parse_etag_list(header), etag)
+
     def versions(self) -> Versions:
         """The versions that ``If-Match`` accepts (RFC 9110 §13.1.1); none: any. A malformed header accepts no version."""
+        if_none_match = self.header("if-none-match")
+        if if_none_match is not None and parse_etag_list(if_none_match).star:
+            return ()  # "only if it does not exist": what exists is not changed
         header = self.header("if-match")
         return None if header is None else versions_strong(parse_etag_list(header))

@@ -88,6 +88,7 @@ async def close_process(process: Process) -> None:
             await process.callers.write_last_used()
     except Exception as error:  # noqa: BLE001 - closing goes on
         log.warning("last_used_not_written", error=type(error).__name__)
+    await process.callers.aclose()
     await process.limiter.aclose()
     await process.database.aclose()
 

@@ -224,7 +224,7 @@ def _refusals(method: str, declared: Access, operation: Document, route: RouteCo
     if declared.limit is not None:
         statuses.add(429)
     if declared.audience is not PUBLIC:
-        statuses |= {401}
+        statuses |= {401, 422}
     if declared.audience not in (PUBLIC, ANY_KEY):
         statuses |= {403}
     if "{" in (route.path_format or ""):
@@ -235,12 +235,10 @@ def _refusals(method: str, declared: Access, operation: Document, route: RouteCo
         statuses |= {415, 422}
         if operation["requestBody"].get("required"):
             statuses.add(411)
-    if method == "POST":
-        statuses |= {409, 422}
-    if method in ("PATCH", "DELETE"):
-        statuses |= {409, 412}
-    if any(p.get("in") == "query" for p in operation.get("parameters", [])):
-        statuses.add(422)
+    if method in ("POST", "PATCH", "DELETE"):
+        statuses.add(409)
+    if method in ("PATCH", "DELETE") or "304" in operation["responses"]:
+        statuses.add(412)
     return sorted(statuses)
 
 

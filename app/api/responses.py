@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from app.api.context import Context
 from app.schemas.pages import Page
+from app.services.errors import VersionMismatch
 from app.services.idempotency import Answer
 from app.utils.etags import strong_etag
 
@@ -19,9 +20,11 @@ REVALIDATE: Final = "private, no-cache"
 
 
 def resource(context: Context, model: type[BaseModel], row: Any) -> Response:
-    """200 with the row and its ETag, or 304 when the client has this version."""
+    """200 with the row and its ETag, or 304 when the client has this version. Raises ``VersionMismatch``."""
     etag = strong_etag(row.version)
     headers = {"ETag": etag, "Cache-Control": REVALIDATE}
+    if context.mismatched(etag):
+        raise VersionMismatch
     if context.not_modified(etag):
         return Response(status_code=304, headers=headers)
     return Response(model.model_validate(row).model_dump_json(), 200, headers, JSON)

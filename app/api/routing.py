@@ -53,6 +53,7 @@ class Route(APIRoute):
         super().__init__(path, endpoint, **kwargs)
         self.is_direct: Final = _takes_only_ids(self)
         """Whether the endpoint can be called without FastAPI's part, which would only hand it what is at hand."""
+        self.query_names: Final = _query_names(self)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's hook: wraps its handler."""
@@ -65,6 +66,7 @@ class Route(APIRoute):
         async def admit_then_handle(request: Request) -> Response:
             context = Context(request.scope, request.receive)
             await admit(context, declared)
+            check_query(context, self)
             if field is not None:
                 await read_json(context, media_types, required=required)
             return await handler(context)
@@ -78,10 +80,36 @@ class Route(APIRoute):
         if self.is_direct and scope["method"] in (self.methods or ()):
             context = Context(scope, receive)
             await admit(context, self.access)
+            check_query(context, self)
             response: Response = await self.endpoint(**_direct_arguments(self, context))
             await response(scope, receive, send)
         else:
             await super().handle(scope, receive, send)
+
+
+def _query_names(route: APIRoute) -> frozenset[str] | None:
+    """The query parameters that the endpoint takes; none when it takes a query model, which refuses others by itself."""
+    parameters = route.dependant.query_params
+    if any(hasattr(parameter.field_info.annotation, "model_fields") for parameter in parameters):
+        return None
+    return frozenset(parameter.name for parameter in parameters)
+
+
+def check_query(request: Context, route: Route) -> None:
+    """Refuse a parameter that does not exist, or that is given twice: neither may change what a request does in silence.
+
+    Raises ``ProblemException``. Public pages take whatever follows the question mark, as links to them do.
+    """
+    if not request.scope["query_string"] or route.access.audience is PUBLIC:
+        return
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        shown = f"/{name}" if len(name) <= 100 and name.isidentifier() else ""
+        if route.query_names is not None and name not in route.query_names:
+            raise invalid("query", shown, "there is no such parameter here")
+        if name in seen:
+            raise invalid("query", shown, "must be given once")
+        seen.add(name)
 
 
 def _takes_only_ids(route: APIRoute) -> bool:
@@ -167,12 +195,16 @@ async def read_json(request: Context, media_types: tuple[str, ...], *, required:
     body = await request.body()
     if not body:
         return
+    settings = request.process.settings.http
     try:
-        request._json = strict_json.parse(body, request.process.settings.http.max_json_depth)  # noqa: SLF001 - Starlette's own cache
+        value = strict_json.parse(body, settings.max_json_depth)
     except strict_json.JsonMalformed as error:
         raise ProblemException("malformed-json", str(error)) from None
     except strict_json.JsonUnacceptable as error:
         raise invalid("body", error.pointer, str(error)) from None
+    if isinstance(value, dict) and len(value) > settings.max_json_members:
+        raise invalid("body", "", f"may have {settings.max_json_members} members")
+    request._json = value  # noqa: SLF001 - Starlette's own cache
 
 
 def _is_json(content_type: str, media_types: tuple[str, ...]) -> bool:

@@ -6,6 +6,7 @@ Every field is ``GANTRY_<GROUP>__<FIELD>`` in the environment (``GANTRY_DATABASE
 The environment wins over a file. Nothing reads settings at import: ``app.core.loading.load_settings()`` is called once, by the CLI.
 """
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -29,9 +30,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 from redis.asyncio.connection import parse_url
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from app.core.security import KeyRing
 
 DEVELOPMENT_SECRET_PREFIX = "development-only-"  # noqa: S105 - it marks what is no secret
 """A secret that begins so is public knowledge: a production start with one is refused."""
+
+ORIGIN = re.compile(r"https?://[^/\s?#]+")
+"""Scheme and host, as browsers write an origin (RFC 6454)."""
 
 MIN_SECRET_LENGTH = 32
 """Characters; NIST SP 800-107r1 §5.3.4 asks an HMAC key to be no weaker than the hash's security strength."""
@@ -75,6 +83,26 @@ def _begins(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _postgres(value: SecretStr) -> SecretStr:
+    try:
+        make_url(value.get_secret_value())
+    except (ArgumentError, ValueError):
+        raise ValueError("is no URL of a PostgreSQL, such as postgresql://user:password@host:5432/name") from None
+    return value
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(value == "*" or ORIGIN.fullmatch(value) for value in values):
+        raise ValueError("an origin reads like https://app.example, without a path or a slash at its end")
+    return values
+
+
+def _public_url(value: str | None) -> str | None:
+    if value is not None and not ORIGIN.fullmatch(value):
+        raise ValueError("must read like https://api.example, without a path or a slash at its end")
+    return value
+
+
 def _redis(value: SecretStr) -> SecretStr:
     try:
         parse_url(value.get_secret_value())
@@ -92,7 +120,7 @@ def _strong(values: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
     return values
 
 
-PostgresUrl = Annotated[SecretStr, _begins("postgresql://")]
+PostgresUrl = Annotated[SecretStr, _begins("postgresql://"), AfterValidator(_postgres)]
 RedisUrl = Annotated[SecretStr, _begins("redis://", "rediss://", "unix://"), AfterValidator(_redis)]
 Secrets = Annotated[tuple[SecretStr, ...], Field(min_length=1), AfterValidator(_strong)]
 """Secrets of which the first is used, and all are accepted: how a secret is replaced without an interruption."""
@@ -104,7 +132,7 @@ Rate = Annotated[str, AfterValidator(_rate)]
 class Group(BaseModel):
     """A group of settings: immutable, and a name that does not exist is an error rather than ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DatabaseSettings(Group):
@@ -174,11 +202,11 @@ class SecuritySettings(Group):
 class HttpSettings(Group):
     """The public side: who may call, how much they may send, how long they may take."""
 
-    public_url: str | None = None
+    public_url: Annotated[str | None, AfterValidator(_public_url)] = None
     """Scheme and host that clients use (``https://api.example``); only shown in OpenAPI's ``servers``."""
     trusted_hosts: tuple[str, ...] = ("*",)
     """Values of ``Host`` that are answered; ``*.example.com`` matches subdomains, ``*`` all."""
-    cors_origins: tuple[str, ...] = ()
+    cors_origins: Annotated[tuple[str, ...], AfterValidator(_origins)] = ()
     """Origins that browsers may call from, spelled out. ``*`` allows all, and then no credentials."""
     cors_credentials: bool = False
     """Whether browsers may send cookies and the like. Refused together with ``*``."""
@@ -196,6 +224,8 @@ class HttpSettings(Group):
     """Number of query parameters."""
     max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
     """Deepest nesting of a JSON body."""
+    max_json_members: PositiveInt = 100
+    """Members of a JSON body; no body of this API has more than a few."""
     header_timeout: PositiveFloat = 10.0
     """Seconds a client has for the request line and headers, from their first byte."""
     body_timeout: PositiveFloat = 15.0
@@ -305,6 +335,23 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"{variable}: a development secret can't be used in production; make one with `openssl rand -base64 32`"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _bootstrap_key_is_ours(self) -> Self:
+        key = self.security.bootstrap_key
+        if key is not None and KeyRing(self.security.key_peppers).read(key.get_secret_value()) is None:
+            variable = variable_name(("security", "bootstrap_key"))
+            raise ValueError(
+                f"{variable}: is no key made with these peppers; make one with `gantry keys create --offline`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if self.server.port == self.server.admin_port != 0:
+            names = variable_name(("server", "port")), variable_name(("server", "admin_port"))
+            raise ValueError(f"{names[0]}: must not be that of {names[1]}")
         return self
 
     @model_validator(mode="after")

@@ -68,6 +68,7 @@ class Database:
             pool_recycle=settings.pool_recycle,
             isolation_level="AUTOCOMMIT",
             skip_autocommit_rollback=True,
+            hide_parameters=True,  # an error's text goes to the log, and parameters are people's data
             connect_args={
                 "connect_timeout": settings.connect_timeout,
                 "application_name": application_name,

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -68,25 +69,38 @@ def load_settings() -> Settings:
     directory = os.environ.get("GANTRY_SECRETS_DIR")
     if directory and not Path(directory).is_dir():
         raise SettingsInvalid(["GANTRY_SECRETS_DIR: there is no such folder"])
-    try:
-        settings = Settings(_secrets_dir=directory)
-    except ValidationError as error:
-        raise SettingsInvalid(
-            unknown + [_message(e) for e in error.errors(include_url=False, include_input=False)]
-        ) from None
-    except SettingsError:
-        raise SettingsInvalid([*unknown, *_not_json(Path(directory) if directory else None)]) from None
-    if unknown:
-        raise SettingsInvalid(unknown)
+    unreadable = _not_json(Path(directory) if directory else None)
+    messages = unknown + [f"{name}: {form}" for name, form in unreadable.items()]
+    with _without(unreadable):  # or they would hide what else is wrong
+        try:
+            settings = Settings(_secrets_dir=directory)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)
+            missing = [e for e in found if not (e["type"] == "missing" and variable_name(e["loc"]) in unreadable)]
+            messages += [_message(e) for e in missing]
+        except SettingsError:  # a file that is no JSON can't be passed by
+            pass
+    if messages:
+        raise SettingsInvalid(messages)
     return settings
 
 
-def _not_json(directory: Path | None) -> list[str]:
+@contextmanager
+def _without(names: Iterable[str]) -> Iterator[None]:
+    """The environment without these variables, for the length of the block."""
+    taken = {name: os.environ.pop(name) for name in list(os.environ) if name.upper() in set(names)}
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+
+
+def _not_json(directory: Path | None) -> dict[str, str]:
     """Which variables and files are no JSON although a list or a group needs it: pydantic-settings names the group alone."""
     raw = {name.upper(): value for name, value in os.environ.items()}
     if directory is not None:
         raw = {file.name.upper(): file.read_text() for file in directory.iterdir() if file.is_file()} | raw
-    wrong = []
+    wrong: dict[str, str] = {}
     for group, field in Settings.model_fields.items():
         members: Mapping[str, FieldInfo] = getattr(field.annotation, "model_fields", {})
         lists = [(group, name) for name, member in members.items() if get_origin(member.annotation) is tuple]
@@ -95,5 +109,5 @@ def _not_json(directory: Path | None) -> list[str]:
             try:
                 json.loads(raw.get(name, "null"))
             except ValueError:
-                wrong.append(f"{name}: {LIST_FORM if len(location) > 1 else GROUP_FORM}")
+                wrong[name] = LIST_FORM if len(location) > 1 else GROUP_FORM
     return wrong

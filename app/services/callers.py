@@ -163,6 +163,13 @@ class Callers:
             due, now
         )
 
+    async def aclose(self) -> None:
+        """Give up the lookups that are under way: whoever asked is gone, and each holds a connection."""
+        lookups = list(self._asking.values())
+        for lookup in lookups:
+            lookup.cancel()
+        await asyncio.gather(*lookups, return_exceptions=True)
+
 
 def _end(row: Row[Any]) -> float:
     ends: list[datetime] = [end for end in (row.expires_at, row.ends) if end is not None]

@@ -1,4 +1,4 @@
-"""Parts of our own beside what they stand in for: the driver's read of a row, and the limiter's script.
+"""Parts of our own beside what they stand in for: the read of a row, and the limiter's script.
 
 Both run in this process against the real servers; what is counted is its CPU time. The measurement is what justifies
 having them, so it belongs to them: see docs/performance.md.
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
+from typing import LiteralString
 
 from limits import parse
 from limits.aio.storage import RedisStorage
@@ -33,6 +34,10 @@ CALLS = 1000
 WAYS_AT_ONCE = (1, 16)
 """How many callers call at the same time, each again and again."""
 
+ONE_ROW: LiteralString = (
+    "SELECT id, name, description, owner_id, version, created_at, updated_at FROM items WHERE id = %s"
+)
+
 type Part = Callable[[int], Awaitable[object]]
 """Does its work for an item or a caller."""
 
@@ -49,19 +54,23 @@ class Compared:
     ratio: Ratio
 
 
-def read_parts(database: Database) -> tuple[Part, Part]:
-    """A row by the driver, and by SQLAlchemy's session."""
+def read_parts(database: Database) -> tuple[Part, Part, Part]:
+    """A row as endpoints read it, by the driver without company, and by SQLAlchemy's session."""
 
-    async def by_driver(number: int) -> None:
+    async def gathered(number: int) -> None:
         row = await read_item(database, number)
         assert row.id == number
+
+    async def by_driver(number: int) -> None:
+        (row,) = await database.fetch_rows(ONE_ROW, (number,))
+        assert row[0] == number
 
     async def by_session(number: int) -> None:
         async with database.read() as session:
             row = (await session.execute(select(*Item.__table__.columns).where(Item.id == number))).one()
         assert row.id == number
 
-    return by_driver, by_session
+    return gathered, by_driver, by_session
 
 
 @asynccontextmanager
@@ -126,8 +135,11 @@ async def measure_parts(backing: Backing, rounds: int, seed: int) -> list[Compar
     database = Database(DatabaseSettings(url=SecretStr(backing.database_url)))
     await database.settle_prepared_statements()
     try:
+        gathered, by_driver, by_session = read_parts(database)
         names = ("a row by the driver", "by the session")
-        results = await compare_parts(names, read_parts(database), rounds, seed)
+        results = await compare_parts(names, (by_driver, by_session), rounds, seed)
+        names = ("a row gathered with others", "by the session")
+        results += await compare_parts(names, (gathered, by_session), rounds, seed)
     finally:
         await database.aclose()
     async with limit_parts(backing.valkey_url) as parts:

@@ -147,6 +147,7 @@ async def test_what_an_export_can_not_be_asked(client: httpx2.AsyncClient, subte
         ("?format=", "/format"),
         ("?format=xml", "/format"),
         ("?format=CSV", "/format"),
+        ("?format=csv&format=csv", "/format"),
         ("?format=csv&owner_id=1_0", "/owner_id"),
         ("?format=csv&owner_id=0", "/owner_id"),
         ("?format=csv&name=", "/name"),

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import psycopg
 import pytest
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 
+from app.api.v1.endpoints.items_export import BoundedStream
 from app.core.config import ExportSettings, HttpSettings
 from tests.conftest import live, make_settings
 from tests.integration.make import ITEMS
@@ -95,18 +98,20 @@ def resident_kib() -> int:
 
 async def test_the_memory_does_not_grow_with_the_rows(database_url: str) -> None:
     fill(database_url, 200_000, 100)
-    async with exporting(database_url) as served, served.get(EXPORT, window=500_000) as reader:
-        received = len(await reader.readexactly(2_000_000))
+    async with exporting(database_url) as served:
+        async with served.get(f"{EXPORT}&name=item%201999") as reader:
+            assert await ends_well(reader)  # all that is loaded at the first time is loaded now
         before = most = resident_kib()
-        last = b""
-        while last != END:
-            part = await reader.read(500_000)
-            assert part
-            received += len(part)
-            most = max(most, resident_kib())
-            last = (last + part)[-len(END) :]
+        received, last = 0, b""
+        async with served.get(EXPORT, window=500_000) as reader:
+            while last != END:
+                part = await reader.read(500_000)
+                assert part
+                received += len(part)
+                most = max(most, resident_kib())
+                last = (last + part)[-len(END) :]
     assert received > 30_000_000
-    assert most - before < 8 * 1024
+    assert most - before < 10 * 1024
 
 
 async def test_there_are_so_many_places(database_url: str) -> None:
@@ -133,6 +138,31 @@ async def test_a_client_that_leaves_takes_nothing_with_it(database_url: str, rea
                 if not reading:
                     await asyncio.sleep(0.2)  # until the server waits for the client
         await all_is_free(served, database_url)
+
+
+async def test_rows_that_nobody_waits_for_are_let_go_at_once() -> None:
+    """And not when the garbage collector comes round to them."""
+    ended = False
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        nonlocal ended
+        try:
+            while True:
+                yield b"rows"
+                await asyncio.sleep(0)
+        finally:
+            ended = True
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        assert message["type"] in ("http.response.start", "http.response.body")
+
+    kept = chunks()
+    with pytest.raises(ClientDisconnect):
+        await BoundedStream(kept, {}, ExportSettings())({"type": "http", "state": {"request_id": ""}}, receive, send)
+    assert ended
 
 
 async def test_a_client_that_does_not_read_is_cut(database_url: str) -> None:

@@ -129,8 +129,13 @@ async def test_an_owner_of_items_stays_unless_their_fate_is_said(client: httpx2.
     await make_item(client, owner_id=owner["id"])
     at = f"{USERS}/{owner['id']}"
     check_problem(await client.delete(at), 409, "items-owned")
-    problem = check_problem(await client.delete(at, params={"items": "keep"}), 422, "validation-failed")
-    assert pointers(problem) == [("query", "/items")]
+    for query, pointer in (
+        ("items=keep", "/items"),
+        ("items=release&items=delete", "/items"),
+        ("item=delete", "/item"),
+    ):
+        problem = check_problem(await client.delete(f"{at}?{query}"), 422, "validation-failed")
+        assert pointers(problem) == [("query", pointer)]
     assert (await client.get(at)).status_code == 200
     assert rows(database_url, "items", "version, owner_id") == [(1, owner["id"])]
 

@@ -459,6 +459,19 @@ async def test_a_cancelled_request_does_not_spoil_the_lookup_for_others(api: Api
     assert await second == 200
 
 
+async def test_a_lookup_that_nobody_waits_for_ends_with_the_process(settings: Settings, database_url: str) -> None:
+    async with live(settings) as api, holding(database_url, "LOCK TABLE api_key_secrets IN ACCESS EXCLUSIVE MODE"):
+        request = asyncio.create_task(status_with(api, api.key))
+        await eventually(lambda: blocked(database_url))
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        async with asyncio.timeout(5):
+            await api.process.callers.aclose()
+        assert blocked(database_url) == []
+        assert api.process.database.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # of a queue pool
+
+
 async def test_a_failed_lookup_is_neither_401_nor_remembered(api: Api, database_url: str) -> None:
     key = await api.key_with(Scope.users_read)
     execute(database_url, "ALTER TABLE api_key_secrets RENAME TO hidden")
@@ -528,7 +541,7 @@ async def test_last_use_is_written_in_batches_and_never_by_a_request(api: Api, d
     used = dict(rows(database_url, "api_keys", "id, last_used_at"))
     assert [key_id for key_id, at in used.items() if at is None] == [1, 6]
     execute(database_url, "UPDATE api_keys SET last_used_at = last_used_at - interval '300 seconds'")
-    clock.passed = 300
+    clock.passed = 301
     await status_with(api, keys[0])
     await api.process.callers.write_last_used()
     again = dict(rows(database_url, "api_keys", "id, last_used_at"))

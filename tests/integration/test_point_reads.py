@@ -20,7 +20,7 @@ from app.services.errors import NotFound
 from app.services.point_reads import PointRead, read_item, read_user
 from tests.conftest import CURSOR_KEY, PEPPER, Api, live, make_settings
 from tests.integration.make import ITEMS, USERS, make_item, make_user
-from tests.integration.tools import ADA, RING, check_problem, eventually
+from tests.integration.tools import ADA, RING, check_problem, eventually, execute
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50)
 moments = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 - as hypothesis has it
@@ -65,6 +65,18 @@ async def test_a_row_that_is_not_there(database: Database, read: PointRead) -> N
     for absent in (1, INT64_MAX):
         with pytest.raises(NotFound):
             await read(database, absent)
+
+
+async def test_rows_that_are_read_at_the_same_moment_are_not_mixed_up(database: Database, database_url: str) -> None:
+    execute(database_url, "INSERT INTO items (name) SELECT 'item ' || n FROM generate_series(1, 150) AS n")
+    ids = [*range(200, 0, -1), *range(1, 201)]
+    rows = await asyncio.gather(*(read_item(database, row_id) for row_id in ids), return_exceptions=True)
+    for row_id, row in zip(ids, rows, strict=True):
+        if isinstance(row, BaseException):
+            assert isinstance(row, NotFound)
+            assert row_id > 150
+        else:
+            assert (row.id, row.name) == (row_id, f"item {row_id}")
 
 
 # --- connections that died --------------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ async def test_each_invalid_value_has_its_pointer(client: httpx2.AsyncClient) ->
 
 
 async def test_a_small_request_does_not_get_a_large_answer(client: httpx2.AsyncClient) -> None:
-    answer = await client.post(USERS, json={f"unknown{n}": 1 for n in range(5_000)})
+    answer = await client.post(USERS, json={f"unknown{n}": 1 for n in range(90)})
     assert len(check_problem(answer, 422, "validation-failed")["errors"]) == 20
     for name in ("x" * 100_000, "\u202e" + "evil", "\n"):
         answer = await client.post(USERS, json=ADA | {name: 1})

@@ -144,7 +144,7 @@ async def test_without_a_store_each_worker_has_its_share(database_url: str) -> N
 
 @pytest.mark.parametrize("known", [True, False])
 async def test_a_shared_store_makes_the_limit_exact(database_url: str, valkey: SecretStr, known: bool) -> None:
-    settings = limits(database_url, "20/minute", url=valkey)
+    settings = limits(database_url, "20/minute", url=valkey, timeout=10.0)
     status = LocalStatus(workers=4)
     async with live(settings, status=status) as one, live(settings, with_key=False, status=status) as other:
         key = one.key if known else ""

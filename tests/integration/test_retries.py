@@ -107,7 +107,6 @@ async def test_a_replay_is_the_first_answer(
         if not hidden:
             assert replay.content == first.content
     check_problem(await client.post(path, json=other, headers=KEY), 422, "idempotency-key-reused")
-    check_problem(await client.post(path + "?a=b", json=payload, headers=KEY), 422, "idempotency-key-reused")
     assert effects(database_url) == made
     assert len(rows(database_url, "idempotency_records")) == 1
 

@@ -165,3 +165,58 @@ def test_the_readme_lists_every_setting() -> None:
         names = [variable_name((group,))] if members is None else [variable_name((group, name)) for name in members]
         for name in names:
             assert f"`{name}`" in readme, name
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "GANTRY_DATABASE__URL",
+            "postgresql://u:hunter2@h:notaport/db",
+            "GANTRY_DATABASE__URL: is no URL of a PostgreSQL, such as postgresql://user:password@host:5432/name",
+        ),
+        (
+            "GANTRY_SECURITY__BOOTSTRAP_KEY",
+            "garbage",
+            "GANTRY_SECURITY__BOOTSTRAP_KEY: is no key made with these peppers; make one with `gantry keys create --offline`",
+        ),
+        ("GANTRY_SERVER__ADMIN_PORT", "8000", "GANTRY_SERVER__PORT: must not be that of GANTRY_SERVER__ADMIN_PORT"),
+        (
+            "GANTRY_HTTP__CORS_ORIGINS",
+            '["https://app.example/"]',
+            "GANTRY_HTTP__CORS_ORIGINS: an origin reads like https://app.example, without a path or a slash at its end",
+        ),
+        (
+            "GANTRY_HTTP__PUBLIC_URL",
+            "javascript:alert(1)",
+            "GANTRY_HTTP__PUBLIC_URL: must read like https://api.example, without a path or a slash at its end",
+        ),
+        ("GANTRY_HTTP__DEADLINE", "inf", "GANTRY_HTTP__DEADLINE: input should be a finite number"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_the_start(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert messages() == [message]
+    assert "hunter2" not in str(messages())
+
+
+def test_a_list_that_is_no_list_hides_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GANTRY_HTTP__CORS_ORIGINS", "*")
+    monkeypatch.setenv("GANTRY_SECURITY__CURSOR_KEYS", "secret")
+    monkeypatch.setenv("GANTRY_SERVER__PORT", "99999")
+    assert [message.split(":")[0] for message in messages()] == [
+        "GANTRY_SECURITY__CURSOR_KEYS",
+        "GANTRY_HTTP__CORS_ORIGINS",
+        "GANTRY_SERVER__PORT",
+    ]
+    monkeypatch.delenv("GANTRY_SECURITY__CURSOR_KEYS")
+    monkeypatch.setenv("GANTRY_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "gantry_security__cursor_keys").write_text("secret")
+    assert messages()[0].startswith("GANTRY_SECURITY__CURSOR_KEYS: a list is written as JSON")
+
+
+def test_a_group_is_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_LOG", "loud")
+    assert messages() == ["GANTRY_LOG: a whole group is written as a JSON object; or set its members one by one"]

@@ -11,6 +11,7 @@ DETAILS: Final = {
     "malformed-json": "The body is not valid JSON: Expecting value (at byte 17)",
     "unauthorized": "Send a valid API key in the X-API-Key header.",
     "forbidden": "The key lacks the scope users:write.",
+    "origin-not-allowed": "This origin, method or header is not allowed across origins.",
     "not-found": "There is no such resource.",
     "method-not-allowed": "Allowed here: GET, HEAD, PATCH, DELETE.",
     "not-acceptable": "This resource is available as application/json.",

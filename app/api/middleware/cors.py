@@ -55,7 +55,7 @@ class Cors(CORSMiddleware):
         await super().__call__(scope, receive, send)
 
     def _refusal(self, scope: Scope, response: Response) -> Response:
-        problem = ProblemException("forbidden", "This origin, method or header is not allowed across origins.")
+        problem = ProblemException("origin-not-allowed", "This origin, method or header is not allowed across origins.")
         refusal = problem_response(scope, problem)
         refusal.headers["Vary"] = response.headers.get("vary", "Origin")
         return refusal
