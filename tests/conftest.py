@@ -40,6 +40,8 @@ _servers = ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start PostgreSQL once, in the process that starts the workers (or the only one)."""
+    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+        os.environ.pop(name, None)  # `make test` runs us; a make that a test starts is started by a user at a terminal
     structlog.configure(processors=[structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain_traceback)])
     if hasattr(config, "workerinput") or config.option.collectonly:
         return

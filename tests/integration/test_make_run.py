@@ -155,7 +155,10 @@ def descendants(pid: int) -> set[int]:
 
 def shared_memory(pids: set[int]) -> set[str]:
     """Files of shared memory that the processes have mapped, and System V segments."""
-    lines = [line for pid in pids for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    lines: list[str] = []
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile, as a backend of PostgreSQL may
+            lines += Path(f"/proc/{pid}/maps").read_text().splitlines()
     return {line.split(maxsplit=5)[-1] for line in lines if "/dev/shm/" in line or "/SYSV" in line}  # noqa: S108
 
 

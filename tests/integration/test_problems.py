@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import HTTPException
 from fastapi.routing import iter_route_contexts
 from structlog.testing import capture_logs
 
@@ -73,6 +74,13 @@ async def test_what_does_not_exist_is_404(client: httpx2.AsyncClient, subtests: 
         with subtests.test(path=path):
             answer = await client.request("GET", f"http://api.test{path}")
             assert "errors" not in check_problem(answer, 404, "not-found")
+
+
+async def test_an_id_beyond_64_bits_is_404_for_every_method(client: httpx2.AsyncClient) -> None:
+    for resource in ("users", "items", "api-keys"):
+        check_problem(await client.delete(f"/api/v1/{resource}/9223372036854775808"), 404, "not-found")
+    check_problem(await client.patch(f"{USERS}/9223372036854775808", json={"age": 1}), 404, "not-found")
+    check_problem(await client.post("/api/v1/api-keys/9223372036854775808/rotate"), 404, "not-found")
 
 
 async def test_other_methods_are_405_with_all_that_exist(api: Api, subtests: pytest.Subtests) -> None:
@@ -318,6 +326,19 @@ async def test_a_defect_is_500_and_says_nothing_of_itself(api: Api, monkeypatch:
     assert (defect["request_id"], defect["log_level"], defect["exc_info"]) == (problem["instance"], "error", True)
     (line,) = [event for event in events if event["event"] == "request"]
     assert (line["status"], line["problem"], line["log_level"]) == (500, "internal-error", "error")
+
+
+@pytest.mark.parametrize(("raised", "status", "slug"), [(413, 413, "content-too-large"), (418, 500, "internal-error")])
+async def test_what_the_framework_raises_is_a_problem(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, raised: int, status: int, slug: str
+) -> None:
+    async def refuses(*_: Any) -> None:
+        raise HTTPException(raised, "of the framework's own words")
+
+    monkeypatch.setattr(users, "read_user", refuses)
+    answer = await client.get(f"{USERS}/1")
+    check_problem(answer, status, slug)
+    assert "words" not in answer.text
 
 
 async def test_a_defect_of_the_plumbing_is_500_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,11 @@ POSTS: list[tuple[str, Any, Any]] = [
     ("/api/v1/api-keys/1/rotate", {"overlap_seconds": 60}, {"overlap_seconds": 61}),
 ]
 """Every POST, with a payload and another."""
+STUCK = (
+    "INSERT INTO idempotency_records (caller_id, operation, key, fingerprint, expires_at) "
+    "VALUES (1, %s, %s, '', now() + interval '1 day')"
+)
+"""A first request that has claimed its key and does not end."""
 LOCK = 4711
 
 
@@ -278,11 +283,7 @@ async def test_a_twin_goes_on_when_the_first_fails(patient: Api, database_url: s
 
 async def test_a_twin_does_not_wait_for_ever(database_url: str) -> None:
     async with live(make_settings(database_url, retries={"wait_seconds": 0.2})) as api:
-        stuck = (
-            "INSERT INTO idempotency_records (caller_id, operation, key, fingerprint, expires_at) "
-            "VALUES (1, %s, %s, '', now() + interval '1 day')"
-        )
-        async with api.client() as client, holding(database_url, stuck, f"POST {USERS}", KEY["Idempotency-Key"]):
+        async with api.client() as client, holding(database_url, STUCK, f"POST {USERS}", KEY["Idempotency-Key"]):
             begun = asyncio.get_running_loop().time()
             answer = await client.post(USERS, json=ADA, headers=KEY)
             waited = asyncio.get_running_loop().time() - begun
@@ -292,6 +293,14 @@ async def test_a_twin_does_not_wait_for_ever(database_url: str) -> None:
         assert 0.2 <= waited < 5
         assert other.status_code == 201
         assert effects(database_url)["users"] == 1
+
+
+async def test_a_connection_that_is_lost_while_a_twin_waits_is_503(patient: Api, database_url: str) -> None:
+    async with patient.client() as client, holding(database_url, STUCK, f"POST {USERS}", KEY["Idempotency-Key"]):
+        twin = asyncio.create_task(client.post(USERS, json=ADA, headers=KEY))
+        (pid, _), *_ = await eventually(lambda: blocked(database_url))
+        execute(database_url, "SELECT pg_terminate_backend(%s)", pid)
+        check_problem(await twin, 503, "service-unavailable")
 
 
 async def test_the_wait_for_a_twin_is_no_setting_that_stays(api: Api) -> None:
