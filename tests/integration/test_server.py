@@ -112,7 +112,7 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
 
 
 def test_a_stop_during_the_start_is_not_lost(tmp_path: Path) -> None:
-    settings: dict[str, object] = {"public_url": "slow-fork"}
+    settings: dict[str, object] = {"public_url": "https://slow-fork"}
     with serving(tmp_path, ready=False, http=settings, graceful_timeout=60) as server:
         until(lambda: "Listening at" in server.log and len(server.children()) == 2)
         server.signal(signal.SIGTERM)  # the worker has not come to the point of having handlers
@@ -191,7 +191,7 @@ def test_the_admin_process_holds_no_public_socket(tmp_path: Path) -> None:
 
 
 def test_ready_only_once_the_schema_was_seen(tmp_path: Path) -> None:
-    with serving(tmp_path, ready=False, http={"public_url": "schema-later"}) as server:
+    with serving(tmp_path, ready=False, http={"public_url": "https://schema-later"}) as server:
         until(lambda: server.metric('gantry_workers{state="ready"}') == 1)
         assert not server.ready()
         assert server.admin("/livez").status == 200
@@ -204,7 +204,9 @@ def test_ready_only_once_the_schema_was_seen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["broken-factory", "broken-lifespan"])
 @pytest.mark.parametrize("worker_class", ["uvicorn", "asgi"])
 def test_an_app_that_cannot_start_ends_the_server(tmp_path: Path, broken: str, worker_class: str) -> None:
-    with serving(tmp_path, ready=False, http={"public_url": broken}, worker_class=worker_class, workers=2) as server:
+    with serving(
+        tmp_path, ready=False, http={"public_url": f"https://{broken}"}, worker_class=worker_class, workers=2
+    ) as server:
         assert server.stopped() == 3
         assert broken.replace("-", " is ").replace("broken is ", "the ") + " is broken" in server.log
         assert list(server.folder.iterdir()) == []

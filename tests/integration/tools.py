@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,9 +14,11 @@ from starlette.types import ASGIApp, Message
 
 from app.api.catalogue import CATALOGUE
 from app.core.security import KeyRing
-from tests.conftest import PEPPER
+from tests.conftest import PEPPER, Api, live, make_settings
 
 RING = KeyRing([PEPPER])
+
+HOST = ("Host", "api.test")
 
 ADA = {"name": "Ada Lovelace", "email": "ada@example.com", "age": 36}
 
@@ -168,3 +170,28 @@ def blocked(url: str) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ).fetchall()
+
+
+def with_http(url: str, **http: Any) -> AbstractAsyncContextManager[Api]:
+    """An application with these settings of the public side."""
+    return live(make_settings(url, http=http))
+
+
+async def get(
+    api: Api, target: str, *headers: tuple[str, str], key: str | None = None, **options: Any
+) -> httpx2.Response:
+    """A GET, with the key unless told otherwise."""
+    key = api.key if key is None else key
+    keyed = [("X-API-Key", key)] if key else []
+    return await send(api, "GET", target, [HOST, *keyed, *headers], **options)
+
+
+def request_headers(api: Api, *headers: tuple[str, str], length: int | None = None) -> list[tuple[str, str | bytes]]:
+    """Headers of a request with a body."""
+    size = [] if length is None else [("Content-Length", str(length))]
+    return [HOST, ("X-API-Key", api.key), *size, *headers]
+
+
+def effects(url: str) -> dict[str, int]:
+    """How many rows there are in each table."""
+    return {table: len(rows(url, table)) for table in ("users", "items", "api_keys", "api_key_secrets")}

@@ -16,13 +16,10 @@ class Paths:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if b"%2f" in (scope.get("raw_path") or b"").lower():
-            raise ProblemException(
-                "not-found", "Nothing is at this path."
-            )  # an encoded slash is no separator (RFC 3986 §2.2)
         path: str = scope["path"]
-        if "\n" in path:
-            # Starlette's patterns end with "$", which also matches before a last line break: /users/1%0A would be /users/1.
+        # An encoded slash is no separator (RFC 3986 §2.2). And Starlette's patterns end with "$", which also matches before a last
+        # line break: /users/1%0A would be /users/1.
+        if "\n" in path or b"%2f" in (scope.get("raw_path") or b"").lower():
             raise ProblemException("not-found", "Nothing is at this path.")
         slash = len(path) > 1 and path.endswith("/") and not path.endswith("//")
         head = scope["method"] == "HEAD"
