@@ -62,6 +62,9 @@ def _with_database[T](settings: Settings, use: Callable[["Database"], Awaitable[
 @cli.command()
 def serve() -> None:
     """Serve the API: gunicorn and its workers on the public port, probes and metrics on the admin port."""
+    from app.core.server.signals import hold_signals
+
+    hold_signals()
     from app.core.server.run import prepare_runtime, run_server
 
     settings = _settings()

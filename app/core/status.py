@@ -25,7 +25,7 @@ class ProcessStatus(Protocol):
         """The database's schema was found to be one that this code runs on. Never taken back, and one worker's word is enough."""
 
     def draining(self) -> bool:
-        """Whether the server was told to stop: connections should not be kept alive any longer."""
+        """Whether the server was told to drain or to stop: connections should not be kept alive any longer."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
 from app.core.server.run import prepare_runtime, run_server
+from app.core.server.signals import hold_signals
 from app.core.status import ProcessStatus
 
 
@@ -21,7 +22,7 @@ def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
     from prometheus_client import Counter, Gauge
 
     variation = settings.http.public_url or ""
-    if "broken-factory" in variation:
+    if "broken-factory" in variation or ("broken-when-draining" in variation and status.draining()):
         raise RuntimeError("the factory is broken")
     requests = Counter("test_requests", "Requests.")
     live = Gauge("test_live", "A gauge of live processes.", multiprocess_mode="liveall")
@@ -81,10 +82,14 @@ async def answer(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None
 
 def main() -> None:
     """What ``gantry serve`` does."""
+    hold_signals()
     settings = Settings.model_validate_json(sys.argv[1])
     if "slow-fork" in (settings.http.public_url or ""):
         os.register_at_fork(after_in_child=lambda: time.sleep(1))
     prepare_runtime(settings)
+    if "slow-load" in (settings.http.public_url or ""):
+        print("loading", flush=True)
+        time.sleep(1)
     from app.api.problems import problem_body
 
     logging.basicConfig(

@@ -111,6 +111,75 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
         assert answer().status == 503
 
 
+@pytest.mark.parametrize("worker_class", ["uvicorn", "asgi"])
+def test_a_drain_is_no_stop(tmp_path: Path, worker_class: str) -> None:
+    with serving(tmp_path, workers=2, worker_class=worker_class) as server:
+        until(lambda: server.metric('gantry_workers{state="ready"}') == 2)
+        processes = server.children()
+        assert "draining=False" in server.get("/").body
+        server.signal(signal.SIGUSR1)
+        until(lambda: server.admin("/readyz").status == 503)
+        conditions = json.loads(server.admin("/readyz").body)["conditions"]
+        assert [name for name, condition in conditions.items() if not condition["ok"]] == ["draining"]
+        server.signal(signal.SIGUSR1)  # says nothing new
+        until(lambda: server.log.count("Handling signal: usr1") == 2)
+        assert "draining=True" in server.get("/").body
+        assert server.admin("/livez").status == 200
+        assert (server.metric("gantry_draining"), server.metric("gantry_worker_restarts_total")) == (1, 0)
+        assert server.metric('gantry_workers{state="ready"}') == 2
+        assert server.children() == processes
+        server.signal(signal.SIGTERM)
+        assert server.stopped() == 0
+        assert server.log.count("lifespan has ended") == 2
+        assert server.log.count("Draining: ") == 1
+
+
+def test_a_worker_that_dies_while_draining_is_replaced(tmp_path: Path) -> None:
+    with serving(tmp_path, workers=2) as server:
+        until(lambda: server.metric('gantry_workers{state="ready"}') == 2)
+        server.signal(signal.SIGUSR1)
+        until(lambda: not server.ready())
+        victim = min(server.workers())
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: server.metric("gantry_worker_restarts_total") == 1)
+        until(lambda: server.metric('gantry_workers{state="ready"}') == 2)
+        assert victim not in server.workers()
+        assert "draining=True" in server.get("/").body
+        server.signal(signal.SIGTERM)
+        until(lambda: connection_refused(server.port))
+        assert server.stopped() == 0
+
+
+def test_a_worker_that_cannot_be_replaced_while_draining_ends_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path, http={"public_url": "https://broken-when-draining"}) as server:
+        server.signal(signal.SIGUSR1)
+        until(lambda: not server.ready())
+        os.kill(min(server.workers()), signal.SIGKILL)
+        assert server.stopped() == 3
+        assert "Worker failed to boot" in server.log
+
+
+def test_a_drain_during_the_start_is_not_lost(tmp_path: Path) -> None:
+    with serving(tmp_path, ready=False, http={"public_url": "https://slow-load"}) as server:
+        until(lambda: "loading" in server.log)
+        assert "Starting gunicorn" not in server.log
+        server.signal(signal.SIGUSR1)
+        until(lambda: server.metric('gantry_workers{state="ready"}') == 1)
+        until(lambda: server.metric("gantry_draining") == 1)
+        assert not server.ready()
+        assert server.get("/").status == 200
+        server.signal(signal.SIGTERM)
+        assert server.stopped() == 0
+
+
+def test_a_stop_before_the_arbiter_is_there_is_not_lost(tmp_path: Path) -> None:
+    with serving(tmp_path, ready=False, http={"public_url": "https://slow-load"}) as server:
+        until(lambda: "loading" in server.log)
+        server.signal(signal.SIGTERM)
+        assert server.stopped() == 0
+        assert "Shutting down" in server.log
+
+
 def test_a_stop_during_the_start_is_not_lost(tmp_path: Path) -> None:
     settings: dict[str, object] = {"public_url": "https://slow-fork"}
     with serving(tmp_path, ready=False, http=settings, graceful_timeout=60) as server:

@@ -87,8 +87,8 @@ class GantryApplication(BaseApplication):  # type: ignore[misc]  # untyped base
         self.status = WorkerStatus(self._scoreboard, worker.slot, self._workers)
         arbiter.admin.forget()
 
-    def _child_exit(self, arbiter: GantryArbiter, worker: Any) -> None:  # noqa: ARG002 - gunicorn's signature
+    def _child_exit(self, arbiter: GantryArbiter, worker: Any) -> None:
         self._scoreboard.free(worker.slot)
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
-        if not self._scoreboard.draining:
+        if not arbiter.stopping:
             self._scoreboard.count_restart()

@@ -9,21 +9,31 @@ from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 
 from app.core.server.admin_process import AdminProcess
 from app.core.server.scoreboard import Scoreboard
-from app.core.server.worker import STOP_SIGNALS
+from app.core.server.signals import STOP_SIGNALS, release_signals
 
 
 class GantryArbiter(Arbiter):  # type: ignore[misc]  # untyped base
-    """Every way of stopping it is graceful, and a second SIGINT or SIGQUIT hurries it, as gunicorn has it."""
+    """Every way of stopping it is graceful, and a second SIGINT or SIGQUIT hurries it, as gunicorn has it.
+
+    SIGUSR1 comes before that: the server drains, which is to say that it works as always, and sends clients elsewhere.
+    """
 
     def __init__(self, app: Any, scoreboard: Scoreboard, admin: AdminProcess) -> None:
         self.scoreboard = scoreboard
         self.admin = admin
+        self.stopping = False
+        """Whether it was told to stop: workers that end are wanted to. It drains from then on, if it did not before."""
         super().__init__(app)
 
     def start(self) -> None:
         """Take the ports, the admin port first: gunicorn tries its own for some seconds."""
         self.admin.bind()
         super().start()
+
+    def init_signals(self) -> None:
+        """The handlers; ``gantry serve`` has held signals back until now."""
+        super().init_signals()
+        release_signals()
 
     def manage_workers(self) -> None:
         """Called at start, and then every second or after a signal."""
@@ -52,11 +62,12 @@ class GantryArbiter(Arbiter):  # type: ignore[misc]  # untyped base
             super().reap_workers()
         except HaltServer:
             # A worker that could not start ends the server, but not before the others have stopped.
-            if not self.scoreboard.draining:
+            if not self.stopping:
                 raise
 
     def stop(self, graceful: bool = True) -> None:
         """Stop the workers, then the admin process: it says that the server drains as long as that takes."""
+        self.stopping = True
         self.scoreboard.drain()
         super().stop(graceful)
         self.admin.stop()
@@ -68,6 +79,12 @@ class GantryArbiter(Arbiter):  # type: ignore[misc]  # untyped base
     def handle_quit(self) -> None:
         """SIGQUIT stops as SIGTERM does."""
         self.handle_term()
+
+    def handle_usr1(self) -> None:
+        """Not gunicorn's reopening of log files, of which there are none: drain. Workers see it on the scoreboard."""
+        if not self.scoreboard.draining:
+            self.scoreboard.drain()
+            self.log.info("Draining: not ready any more, and asking clients to connect elsewhere, until told to stop")
 
     def handle_usr2(self) -> None:
         """gunicorn would replace itself by a new arbiter, which knows nothing of this one's admin process."""

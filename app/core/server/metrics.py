@@ -40,7 +40,7 @@ class ServerCollector:
         for state in (WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING):
             workers.add_metric([state.name.lower()], states.count(state))
         yield workers
-        yield GaugeMetricFamily("gantry_draining", "1 while the server is stopping.", board.draining)
+        yield GaugeMetricFamily("gantry_draining", "1 while the server drains or stops.", board.draining)
         yield GaugeMetricFamily(
             "gantry_schema_seen", "1 once the database's schema was found usable.", board.schema_seen
         )

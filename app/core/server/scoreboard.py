@@ -80,12 +80,12 @@ class Scoreboard:
         return entries
 
     def drain(self) -> None:
-        """The server is stopping. There is no way back."""
+        """The server is to stop soon, or is stopping. There is no way back."""
         self._cells[_DRAINING] = 1
 
     @property
     def draining(self) -> bool:
-        """Whether the server is stopping."""
+        """Whether the server is to stop soon, or is stopping."""
         return self._cells[_DRAINING] == 1
 
     def see_schema(self) -> None:
@@ -141,5 +141,5 @@ class WorkerStatus:
         self._scoreboard.see_schema()
 
     def draining(self) -> bool:
-        """Whether the server is stopping."""
+        """Whether the server is to stop soon, or is stopping."""
         return self._scoreboard.draining

@@ -20,11 +20,10 @@ from app.core.config import Settings
 from app.core.server.problems import ProblemBody
 from app.core.server.protocol import Edge, guarded_protocol
 from app.core.server.scoreboard import WorkerStatus
+from app.core.server.signals import STOP_SIGNALS
 
 HEARTBEAT_SECONDS: Final = 1.0
 LATE_CONNECTION_SECONDS: Final = 0.1
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Blocked around a fork, until the child has handlers of its own: one that arrives in between would be lost."""
 
 
 class DrainingServer(uvicorn.Server):
