@@ -168,6 +168,8 @@ class LimitSettings(Group):
 
     url: RedisUrl | None = None
     """The Redis or Valkey that all pods share. Unset: each worker process enforces its share (limit / workers)."""
+    password: SecretStr | None = None
+    """Its password, apart from the URL: here no character is written in another way."""
     default: Rate = "600/minute"
     """For every route that does not declare its own, per API key, else per client address."""
     example: Rate = "10/minute"
@@ -345,6 +347,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{variable}: is no key made with these peppers; make one with `gantry keys create --offline`"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _limits_have_one_password(self) -> Self:
+        if self.limits.password is not None:
+            password, url = variable_name(("limits", "password")), variable_name(("limits", "url"))
+            if self.limits.url is None:
+                raise ValueError(f"{password}: is the password of {url}, which is not set")
+            if parse_url(self.limits.url.get_secret_value()).get("password"):
+                raise ValueError(f"{password}: {url} has a password too; take it out of there")
         return self
 
     @model_validator(mode="after")

@@ -553,3 +553,22 @@ async def test_closing_leaves_no_hit_waiting(own_store: Store, make: Maker, sent
     await limiter.aclose()
     async with asyncio.timeout(1):
         assert (await hit).source == "failed_open"
+
+
+AWKWARD = "/p@ss:w%6Frd?#[]&+=\"'\\ \t\u00e9{}"
+"""Each of these would have to be written in another way in a URL."""
+
+
+@pytest.mark.parametrize(("name", "counted"), [("", True), ("gantry", True), ("stranger", False)])
+async def test_a_password_apart_from_the_url_needs_no_escaping(own_store: Store, name: str, counted: bool) -> None:
+    own_store.start()
+    own_store.command("ACL", "SETUSER", "gantry", "on", ">" + AWKWARD, "allkeys", "+@all")
+    own_store.command("CONFIG", "SET", "requirepass", AWKWARD)
+    url = own_store.url.replace("://", f"://{name}@") if name else own_store.url
+    for password, source in ((AWKWARD, "shared" if counted else "failed_open"), (AWKWARD + "x", "failed_open")):
+        settings = LimitSettings(
+            url=SecretStr(url), password=SecretStr(password), timeout=PATIENT, retry_after_failure=RETRY
+        )
+        limiter = RateLimiter(settings, 1, lambda _: None)
+        assert (await limiter.hit(HOURLY, "somebody")).source == source
+        await limiter.aclose()

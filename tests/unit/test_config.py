@@ -11,7 +11,7 @@ from app.core.loading import SettingsInvalid, load_settings
 
 SECRET = "s" * 32
 VALID = {
-    "GANTRY_DATABASE__URL": "postgresql://user:password@db/name",
+    "GANTRY_DATABASE__URL": "postgresql://user:hidden@db/name",
     "GANTRY_SECURITY__KEY_PEPPERS": json.dumps([SECRET]),
     "GANTRY_SECURITY__CURSOR_KEYS": json.dumps([SECRET]),
 }
@@ -100,6 +100,32 @@ def test_a_wrong_setting_is_one_readable_line(
     assert messages() == [message]
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (None, "GANTRY_LIMITS__PASSWORD: is the password of GANTRY_LIMITS__URL, which is not set"),
+        *(
+            (url, "GANTRY_LIMITS__PASSWORD: GANTRY_LIMITS__URL has a password too; take it out of there")
+            for url in ("redis://:other@cache", "rediss://user:other@cache:6380/1", "unix:///run/cache?password=other")
+        ),
+    ],
+)
+def test_a_password_of_limits_is_given_once(monkeypatch: pytest.MonkeyPatch, url: str | None, message: str) -> None:
+    monkeypatch.setenv("GANTRY_LIMITS__PASSWORD", "hidden")
+    if url:
+        monkeypatch.setenv("GANTRY_LIMITS__URL", url)
+    assert messages() == [message]
+
+
+def test_a_password_of_limits_may_stand_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_LIMITS__URL", "redis://user@cache:6379/0")
+    monkeypatch.setenv("GANTRY_LIMITS__PASSWORD", "p@/:%41")
+    limits = load_settings().limits
+    assert limits.password is not None
+    assert limits.password.get_secret_value() == "p@/:%41"
+    assert "p@" not in repr(limits)
+
+
 def test_a_wildcard_origin_with_credentials_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_HTTP__CORS_ORIGINS", '["*"]')
     monkeypatch.setenv("GANTRY_HTTP__CORS_CREDENTIALS", "true")
@@ -145,7 +171,7 @@ def test_settings_can_not_be_changed_and_do_not_show_secrets() -> None:
     with pytest.raises(ValidationError):
         settings.server.port = 1  # type: ignore[misc]  # that is the point
     assert SECRET not in repr(settings)
-    assert "password" not in repr(settings)
+    assert "hidden" not in repr(settings)
 
 
 def test_direct_is_the_url_when_there_is_no_pooler(monkeypatch: pytest.MonkeyPatch) -> None:

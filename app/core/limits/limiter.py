@@ -51,9 +51,11 @@ class RateLimiter:
         self._shares: dict[Policy, Policy] = {}
         self._shared: SharedCounters | None = None
         if settings.url:
-            url = settings.url.get_secret_value()
             self._shared = SharedCounters(
-                url, timeout=settings.timeout, retry_after_failure=settings.retry_after_failure
+                settings.url.get_secret_value(),
+                password=settings.password.get_secret_value() if settings.password else None,
+                timeout=settings.timeout,
+                retry_after_failure=settings.retry_after_failure,
             )
 
     async def hit(self, policy: Policy, caller: str) -> Verdict:

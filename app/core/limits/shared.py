@@ -54,11 +54,15 @@ class SharedCounters:
     Nothing is connected before the first hit, so it can be made before a loop runs. Belongs to one process, one loop.
     """
 
-    def __init__(self, url: str, *, timeout: float, retry_after_failure: float) -> None:
-        """``timeout``, ``retry_after_failure``: seconds. Raises ``ValueError`` when ``url`` is no URL of a Redis."""
+    def __init__(self, url: str, *, timeout: float, retry_after_failure: float, password: str | None = None) -> None:
+        """``password`` is for a ``url`` that has none. ``timeout``, ``retry_after_failure``: seconds.
+
+        Raises ``ValueError`` when ``url`` is no URL of a Redis.
+        """
         try:
             pool: ConnectionPool = ConnectionPool.from_url(
                 url,
+                password=password,
                 protocol=2,  # with 3, each connection would begin with HELLO and CLIENT MAINT_NOTIFICATIONS
                 driver_info=None,
                 retry=Retry(NoBackoff(), 0),
