@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -94,6 +96,17 @@ def migrate(to: Annotated[str, typer.Option(help="A revision, `head` or `base`."
     except OperationalError as error:
         _fail(f"the migration was not made: {str(error.orig).strip()}")
     typer.echo(f"schema at revision {after or 'none'}" + ("" if before == after else f" (was {before or 'none'})"))
+
+
+@cli.command("pgbouncer-users")
+def write_pgbouncer_users(to: Annotated[Path, typer.Option(help="The file to write.")]) -> None:
+    """Write pgbouncer's auth_file from PGUSER and PGPASSWORD, and PGUSER_PREVIOUS and PGPASSWORD_PREVIOUS while a user is replaced."""
+    from app.core.pgbouncer import UsersInvalid, write_users
+
+    try:
+        write_users(to, os.environ)
+    except (UsersInvalid, OSError) as error:
+        _fail(str(error))
 
 
 @keys.command("create")

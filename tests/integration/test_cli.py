@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
+import stat
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -140,3 +143,76 @@ def test_wrong_settings_stop_every_command_with_a_line_each(environment: pytest.
             "gantry: GANTRY_DATABASE__URL: required, but not set",
             "gantry: GANTRY_SERVER__PORT: input should be less than or equal to 65535",
         ]
+
+
+PGBOUNCER_VARIABLES = ("PGUSER", "PGPASSWORD", "PGUSER_PREVIOUS", "PGPASSWORD_PREVIOUS")
+
+
+def write_users(monkeypatch: pytest.MonkeyPatch, to: Path, **variables: str) -> Result:
+    """`gantry pgbouncer-users` with these variables, and none of Gantry's."""
+    for name in [*PGBOUNCER_VARIABLES, *(name for name in os.environ if name.startswith("GANTRY_"))]:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return run("pgbouncer-users", "--to", str(to))
+
+
+@pytest.mark.parametrize(
+    ("variables", "written"),
+    [
+        ({"PGUSER": "api", "PGPASSWORD": 'a"b'}, '"api" "a""b"\n'),
+        (
+            {"PGUSER": "new", "PGPASSWORD": "n", "PGUSER_PREVIOUS": "old", "PGPASSWORD_PREVIOUS": "o"},
+            '"old" "o"\n"new" "n"\n',
+        ),
+        (
+            {"PGUSER": "api", "PGPASSWORD": "new", "PGUSER_PREVIOUS": "api", "PGPASSWORD_PREVIOUS": "old"},
+            '"api" "new"\n',
+        ),
+    ],
+)
+def test_pgbouncers_users_are_written_for_its_eyes_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], written: str
+) -> None:
+    path = tmp_path / "users.txt"
+    path.write_text("what was there before, and is longer than what comes")
+    path.chmod(0o644)
+    result = write_users(monkeypatch, path, **variables)
+    assert (result.exit_code, result.output) == (0, "")
+    assert path.read_text() == written
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "PGUSER and PGPASSWORD: required, but not set"),
+        ({"PGUSER": "api"}, "PGPASSWORD: required, but not set"),
+        (
+            {"PGUSER": "api", "PGPASSWORD": "hidden", "PGPASSWORD_PREVIOUS": "hidden"},
+            "PGUSER_PREVIOUS: required, but not set",
+        ),
+        (
+            {"PGUSER": "api", "PGPASSWORD": "hidden\n"},
+            "PGUSER and PGPASSWORD: a password must be one line, without NUL",
+        ),
+        (
+            {"PGUSER": "api", "PGPASSWORD": "p", "PGUSER_PREVIOUS": "x" * 200, "PGPASSWORD_PREVIOUS": "hidden"},
+            "PGUSER_PREVIOUS and PGPASSWORD_PREVIOUS: a name of 200 bytes is too long; pgbouncer takes 127",
+        ),
+    ],
+)
+def test_users_that_pgbouncer_can_not_have_are_explained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    result = write_users(monkeypatch, tmp_path / "users.txt", **variables)
+    assert (result.exit_code, result.stderr) == (1, f"gantry: {said}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    result = write_users(monkeypatch, tmp_path / "absent" / "users.txt", PGUSER="api", PGPASSWORD="hidden")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("gantry: [Errno 2] No such file or directory: ")
+    assert "hidden" not in result.stderr
