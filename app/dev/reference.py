@@ -1,6 +1,7 @@
 """``make docs``: writes what is derived from the code, and a test fails when it drifts.
 
-The API's description, the table of settings in README.md, the diff of ``items`` in docs/add-a-resource.md.
+The API's description, the table of settings in README.md, the diff of ``items`` in docs/add-a-resource.md; the chart's are in
+``chart_reference``.
 """
 
 import ast
@@ -56,7 +57,7 @@ def settings_table() -> str:
     for name, field in Settings.model_fields.items():
         group = field.annotation
         if isinstance(group, type) and issubclass(group, BaseModel):
-            documented = _field_docstrings(group)
+            documented = field_docstrings(group)
             lines += [_row((name, n), f, documented[n]) for n, f in group.model_fields.items()]
         else:
             lines.append(_row((name,), field, inspect.getdoc(group) or ""))
@@ -77,7 +78,7 @@ def _shown(value: Any) -> str:
     return json.dumps(value) if isinstance(value, tuple) else str(value)
 
 
-def _field_docstrings(group: type[BaseModel]) -> dict[str, str]:
+def field_docstrings(group: type[BaseModel]) -> dict[str, str]:
     """The string under each field, which Python itself does not keep."""
     (definition,) = ast.parse(inspect.getsource(group)).body
     assert isinstance(definition, ast.ClassDef)  # noqa: S101 - the source of a class
@@ -125,6 +126,9 @@ def _between(page: Path, marks: tuple[str, str], text: str) -> str:
 
 
 if __name__ == "__main__":
+    from app.dev import chart_reference
+
     OPENAPI.write_text(openapi())
     README.write_text(readme())
     GUIDE.write_text(guide())
+    chart_reference.write()
