@@ -39,6 +39,7 @@
     periodSeconds: 1
     timeoutSeconds: 3
     failureThreshold: 60
+  {{- if $settings.livenessProbe.enabled }}
   # No dependency is behind it: losing PostgreSQL restarts nobody.
   livenessProbe:
     httpGet:
@@ -47,6 +48,7 @@
     periodSeconds: 10
     timeoutSeconds: 3
     failureThreshold: 3
+  {{- end }}
   readinessProbe:
     httpGet:
       path: /readyz
