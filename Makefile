@@ -1,7 +1,13 @@
-# Gantry. `make` lists what there is. All of it needs only Python >= 3.12, make and a package index: no Docker, no root.
+# Gantry. `make` lists what there is. It needs only Python >= 3.12, make and a package index: no Docker, no root. Except for what
+# runs on Kubernetes (cluster, deploy, e2e, cluster-down), which needs kubectl and helm, and Docker with kind unless KUBECONFIG names a cluster.
 
 PORT       ?= 8000
 ADMIN_PORT ?= 9000
+
+# For Kubernetes; k8s/README.md explains them. The host's network, so that a build reaches a mirror or proxy that only this machine reaches.
+CLUSTER_SCRIPT     ?= k8s/kind.sh
+DOCKER_BUILD_FLAGS ?= --network=host
+export CLUSTER_SCRIPT DOCKER_BUILD_FLAGS
 
 # Tools are called through this interpreter, so that a checkout that was moved still works.
 PYTHON      := .venv/bin/python
@@ -9,10 +15,10 @@ ENVIRONMENT := .venv/.synced
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-browser fuzz bench-read lint types format docs clean
+.PHONY: help run key test test-browser cluster deploy e2e cluster-down fuzz bench-read lint types format docs clean
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: $(ENVIRONMENT)  ## start everything on 127.0.0.1:8000 until Ctrl-C (other ports: PORT=8080 ADMIN_PORT=9090)
 	@$(PYTHON) -m app.dev run --port $(PORT) --admin-port $(ADMIN_PORT) --stop-with-parent
@@ -29,6 +35,18 @@ test: $(ENVIRONMENT)  ## lint, types and the test suite on a real PostgreSQL
 
 test-browser: $(ENVIRONMENT)  ## the tests that need a real browser
 	$(PYTHON) -m pytest tests/browser
+
+cluster: $(ENVIRONMENT)  ## a kind cluster for development, or the one of KUBECONFIG made ready: ingress, metrics, secrets
+	@k8s/cluster.sh
+
+deploy: $(ENVIRONMENT)  ## image, PostgreSQL and chart on it; ends with what the README's tour begins with
+	@k8s/deploy.sh
+
+e2e: $(ENVIRONMENT)  ## tests on the cluster, which they need for themselves: upgrades under load, autoscaling, failures (25 minutes)
+	@k8s/e2e.sh
+
+cluster-down:  ## away with the kind cluster; from a cluster of KUBECONFIG only what deploy put there
+	@k8s/down.sh
 
 fuzz: $(ENVIRONMENT)  ## schemathesis in full against a running gunicorn: a table of statuses per operation
 	$(PYTHON) -m tests.fuzz
