@@ -26,7 +26,7 @@ load() {
   need_kind
   local context
   context=$(kubectl config current-context)
-  if ! "$DOCKER" exec "${context#kind-}-control-plane" crictl images 2> /dev/null | grep -q "gantry *${IMAGE#*:} "; then
+  if ! "$DOCKER" exec "${context#kind-}-control-plane" crictl images 2> /dev/null | grep "gantry *${IMAGE#*:} " > /dev/null; then
     say "loading $IMAGE into ${context}"
     kind load docker-image "$IMAGE" --name "${context#kind-}" > /dev/null 2>&1 || die "$IMAGE can't be loaded into the cluster $context."
   fi
@@ -47,7 +47,7 @@ kubectl -n gantry-postgres rollout status statefulset/postgres --timeout 180s > 
 say "deploying the chart with $IMAGE"
 # shellcheck disable=SC2086
 helm upgrade --install gantry charts/gantry --namespace "$NAMESPACE" --values k8s/values-small.yaml \
-  --set "image.repository=${IMAGE%:*},image.tag=${IMAGE##*:}" ${HELM_FLAGS:-} --wait --timeout 5m > /dev/null ||
+  --set-string "image.repository=${IMAGE%:*},image.tag=${IMAGE##*:}" ${HELM_FLAGS:-} --wait --timeout 5m > /dev/null ||
   die "the release does not become ready: see \`kubectl -n $NAMESPACE get pods,events\`."
 
 k8s/key.sh

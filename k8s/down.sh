@@ -16,4 +16,5 @@ use_cluster
 need_helm
 helm uninstall gantry --namespace "$NAMESPACE" --ignore-not-found --wait --timeout 3m
 kubectl delete -k k8s/postgres --ignore-not-found --timeout 180s
-kubectl delete -f k8s/namespace.yaml --ignore-not-found --timeout 180s
+kubectl delete secret gantry-security gantry-database --namespace "$NAMESPACE" --ignore-not-found
+say "the namespace $NAMESPACE stays: it may hold more than was deployed here"

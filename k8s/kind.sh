@@ -7,7 +7,7 @@ COMMAND='make cluster'
 
 need_docker ', or set KUBECONFIG to a cluster that is there.'
 need_kind
-if kind get clusters 2> /dev/null | grep -qx "$NAME"; then
+if kind get clusters 2> /dev/null | grep -x "$NAME" > /dev/null; then
   say "the kind cluster $NAME is there"
 else
   kind create cluster --name "$NAME" --config k8s/kind.yaml --kubeconfig "$OWN_KUBECONFIG" --wait 180s

@@ -4,6 +4,9 @@ set -euo pipefail
 COMMAND='making development secrets'
 . "$(dirname "$0")/common.sh"
 use_cluster
+context=$(kubectl config current-context)
+[ "${SKAFFOLD_KUBE_CONTEXT:-$context}" = "$context" ] ||
+  die "skaffold deploys to $SKAFFOLD_KUBE_CONTEXT, this would write to $context: export KUBECONFIG=\$PWD/build/kubeconfig first."
 
 kubectl apply -f k8s/namespace.yaml > /dev/null
 exists() { kubectl -n "$NAMESPACE" get secret "$1" > /dev/null 2>&1; }

@@ -100,6 +100,7 @@ def test_a_misspelt_value_is_refused_everywhere() -> None:
         ({"database": {"tls": {"mode": "on"}}}, "mode"),
         ({"api": {"workers": 0}}, "workers"),
         ({"image": {"digest": "abc"}}, "digest"),
+        ({"api": {"maxSurge": "300%"}}, "maxSurge"),
     ],
 )
 def test_what_the_schema_refuses(wrong: Values, named: str) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.chart.helm import Object, Values, merged, render
+from tests.chart.kubernetes import VERSIONS, validate
 from tests.chart.objects import find, name_of, of_kind, selects, workloads
 from tests.chart.value_sets import EVERYTHING, POD_MONITOR, SERVICE_MONITOR
 
@@ -143,3 +144,31 @@ def test_monitors_scrape_ports_that_exist(values: Values) -> None:
         assert {e["port"] for e in endpoints} <= ports
         scraped |= {e["port"] for e in endpoints}
     assert scraped == {"admin", "cache-metrics", "metrics"}
+
+
+@pytest.mark.parametrize("release", ["1234", "1e3", "true", "my.api"])
+def test_a_release_may_be_called_anything_that_helm_takes(release: str) -> None:
+    """Labels are text, also where YAML would read a number; and a Service's name has no dot."""
+    objects = render(EVERYTHING, release=release)
+    for thing in objects:
+        assert thing["kind"] != "Service" or "." not in thing["metadata"]["name"], name_of(thing)
+        validate(thing, VERSIONS[0])
+    assert all(w.labels["app.kubernetes.io/instance"] == release for w in workloads(objects))
+
+
+def test_secrets_may_be_called_by_numbers() -> None:
+    """As any of their names."""
+    secrets: Values = {
+        "database": {"existingSecret": "123", "usernameKey": "1", "passwordKey": "2"},
+        "security": {"existingSecret": "1e3"},
+        "limits": {"valkey": {"existingSecret": "0x1"}},
+    }
+    for thing in render(secrets):
+        validate(thing, VERSIONS[0])
+
+
+@pytest.mark.parametrize(("tag", "label"), [("_x", "x"), ("a" * 62 + "-b", "a" * 62)])
+def test_any_tag_makes_a_label(tag: str, label: str) -> None:
+    """Which begins and ends with a letter or digit."""
+    found = find(render({"image": {"tag": tag}}), "Deployment", "gantry-api")["metadata"]["labels"]
+    assert found["app.kubernetes.io/version"] == label

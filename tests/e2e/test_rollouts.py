@@ -13,6 +13,7 @@ DROPPED = 0.02
 """Of the requests that were due, those that k6 did not send because 200 others had no answer yet: a second's pause on a busy machine."""
 UPGRADES = 3
 DELETIONS = 10
+STOPPED = 4 + 2  # without the drain, by deletions and by the upgrade
 
 
 def image_in_use() -> str:
@@ -57,4 +58,4 @@ def test_without_the_drain_requests_fail(
         summary = load.finish()
     keep(**summary.figures())
     release.steady()
-    assert summary.failed > 0
+    assert summary.failed >= STOPPED, "as many pods were stopped under load"

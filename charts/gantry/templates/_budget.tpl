@@ -6,7 +6,8 @@ sentence when they don't fit. Numbers come back from fromYaml as floats: `int` t
 {{- define "gantry.budget" -}}
 {{- $replicas := int (ternary .Values.autoscaling.maxReplicas .Values.api.replicas .Values.autoscaling.enabled) }}
 {{- $replicasName := ternary "autoscaling.maxReplicas" "api.replicas" .Values.autoscaling.enabled }}
-{{- $apiPods := mul 2 $replicas }}
+{{- /* A surge in percent is at most as many again; one in pods may be more. */}}
+{{- $apiPods := add $replicas (max $replicas (kindIs "string" .Values.api.maxSurge | ternary 0 (int .Values.api.maxSurge))) }}
 {{- $clients := mul $apiPods .Values.api.workers .Values.api.poolSize }}
 {{- $poolers := int .Values.pgbouncer.replicas }}
 {{- /* While a user replaces another, each has a pool of its own: sharing one, the busy old one would leave the new one nothing. */}}

@@ -4,14 +4,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Short enough that the longest suffix (a migration's hash) still fits into 63 characters. */}}
+{{/* A Service's name has no dot, a release's may. Short enough that the longest suffix (a migration's hash) still fits into 63 characters. */}}
 {{- define "gantry.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
 {{- else if contains (include "gantry.name" .) .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" .Release.Name (include "gantry.name" .) | trunc 40 | trimSuffix "-" }}
+{{- printf "%s-%s" .Release.Name (include "gantry.name" .) | replace "." "-" | trunc 40 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 
@@ -21,15 +21,15 @@
 
 {{/* What selectors use: it never changes between versions of a release. */}}
 {{- define "gantry.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "gantry.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "gantry.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
 {{/* All labels of an object. */}}
 {{- define "gantry.labels" -}}
 {{ include "gantry.selectorLabels" . }}
-app.kubernetes.io/version: {{ .root.Values.image.tag | default .root.Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/version: {{ regexReplaceAll "^[^A-Za-z0-9]+|[^A-Za-z0-9]+$" (.root.Values.image.tag | default .root.Chart.AppVersion | trunc 63) "" | quote }}
 app.kubernetes.io/part-of: gantry
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
@@ -82,7 +82,7 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 {{- with .settings.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .settings.nodeSelector }}
 nodeSelector:

@@ -20,8 +20,8 @@ database is another Job.
 {{- $arguments := dict "root" $ "component" "migrations" "settings" $settings }}
 backoffLimit: {{ int $settings.backoffLimit }}
 activeDeadlineSeconds: {{ int $settings.activeDeadlineSeconds }}
-{{- with $settings.ttlSecondsAfterFinished }}
-ttlSecondsAfterFinished: {{ int . }}
+{{- if not (kindIs "invalid" $settings.ttlSecondsAfterFinished) }}
+ttlSecondsAfterFinished: {{ int $settings.ttlSecondsAfterFinished }}
 {{- end }}
 podFailurePolicy:
   rules:

@@ -17,11 +17,11 @@ annotations:
 - name: PGUSER{{ .suffix | default "" }}
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .root.Values.database.usernameKey }}
+      name: {{ .secret | quote }}
+      key: {{ .root.Values.database.usernameKey | quote }}
 - name: PGPASSWORD{{ .suffix | default "" }}
   valueFrom:
     secretKeyRef:
-      name: {{ .secret }}
-      key: {{ .root.Values.database.passwordKey }}
+      name: {{ .secret | quote }}
+      key: {{ .root.Values.database.passwordKey | quote }}
 {{- end }}

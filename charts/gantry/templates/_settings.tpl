@@ -94,13 +94,13 @@ postgresql://{{ $host }}:{{ int $database.port }}/{{ include "gantry.databaseNam
 - name: {{ $variable }}
   valueFrom:
     secretKeyRef:
-      name: {{ $.Values.security.existingSecret }}
+      name: {{ $.Values.security.existingSecret | quote }}
       key: {{ $key }}
 {{- end }}
 - name: GANTRY_SECURITY__BOOTSTRAP_KEY
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.security.existingSecret }}
+      name: {{ .Values.security.existingSecret | quote }}
       key: bootstrap-key
       optional: true
 {{- end }}
@@ -111,13 +111,13 @@ postgresql://{{ $host }}:{{ int $database.port }}/{{ include "gantry.databaseNam
 - name: GANTRY_LIMITS__PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.limits.valkey.existingSecret }}
+      name: {{ .Values.limits.valkey.existingSecret | quote }}
       key: password
 {{- else if eq .Values.limits.mode "external" }}
 - name: GANTRY_LIMITS__URL
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.limits.externalSecret }}
+      name: {{ .Values.limits.externalSecret | quote }}
       key: url
 {{- end }}
 {{- end }}

@@ -9,7 +9,7 @@ from support import check, eventually, passed
 
 URL = os.environ["GANTRY_DATABASE__URL"]
 POOLED = os.environ["TEST_POOLED"] == "true"
-CLIENTS = 10
+CLIENTS = int(os.environ["TEST_CLIENTS"])
 
 
 def connected() -> psycopg.Connection[tuple[Any, ...]]:

@@ -116,6 +116,6 @@ def check_problem(answer: Answer, status: int, what: str) -> None:
 
 
 def passed(sentence: str) -> None:
-    """Say what was found, for `helm test --logs`."""
+    """Say what was found, in the pod's log."""
     sys.stdout.write(f"ok: {sentence}\n")
     sys.stdout.flush()

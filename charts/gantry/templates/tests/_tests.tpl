@@ -41,6 +41,8 @@ tests:
     settings: true
     env:
       TEST_POOLED: {{ .Values.pgbouncer.enabled | quote }}
+      # More clients than all pods of pgbouncer together have server connections: the budget counts those twice, for a rollout.
+      TEST_CLIENTS: {{ .Values.pgbouncer.enabled | ternary (add 8 (div (include "gantry.budget" . | fromYaml).queries 2)) 10 | quote }}
   {{- if and .Values.cache.enabled .Values.cache.exporter.enabled }}
   - name: cache
     settings: false
