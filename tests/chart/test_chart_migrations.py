@@ -1,12 +1,15 @@
 """The migration Job: another one exactly when there is something else to do."""
 
 import re
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 
 from app.dev.chart_reference import CHART
-from tests.chart.helm import Values, at, helm, render
+from tests.chart.helm import Values, at, helm, refusal, render
 from tests.chart.objects import find, of_kind, workload
+from tests.chart.value_sets import VALUE_SETS
 
 NAME = re.compile(r"gantry-migrate-[0-9a-f]{10}")
 
@@ -44,10 +47,22 @@ def test_something_else_is_another_job(path: str, value: object) -> None:
     assert name() != name(at(path, value))
 
 
+def test_another_chart_that_changes_nothing_is_the_same_job(tmp_path: Path) -> None:
+    """Its version stands on objects, not in what the Job does: the migration would run again with each release of the chart."""
+    other = tmp_path / "gantry"
+    copytree(CHART, other)
+    page = other / "Chart.yaml"
+    page.write_text(re.sub(r"^(version|appVersion): .*", r"\1: 9.9.9", page.read_text(), flags=re.MULTILINE))
+    values = {"image": {"tag": "1.0.0"}}
+    before, after = render(values), render(values, chart=other)
+    assert find(after, "Job")["metadata"]["labels"]["helm.sh/chart"] == "gantry-9.9.9"
+    assert find(after, "Job")["metadata"]["name"] == find(before, "Job")["metadata"]["name"]
+    for component in ("migrations", "pgbouncer", "limits"):
+        assert workload(after, component).metadata == workload(before, component).metadata
+
+
 def test_every_difference_of_the_spec_is_one_of_the_name() -> None:
     """And the other way round, over all values of the chart's tests."""
-    from tests.chart.value_sets import VALUE_SETS
-
     specs: dict[str, object] = {}
     for values in VALUE_SETS.values():
         for job in of_kind(render(values), "Job"):
@@ -98,8 +113,6 @@ def test_it_can_be_left_to_others() -> None:
 
 def test_a_tag_has_to_be_text() -> None:
     """A tag of digits is a number in YAML, and 1.10 would be 1.1."""
-    from tests.chart.helm import refusal
-
     assert "image" in refusal({"image": {"tag": 2}})
     assert helm("template", "gantry", CHART, "--set", "database.host=h,database.existingSecret=d,security.existingSecret=s",
                 "--set-string", "image.tag=2")  # fmt: skip

@@ -1,5 +1,7 @@
 """Ways in: the public port alone, by an Ingress or a Gateway, with sizes and times that agree with the application's."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,7 +90,4 @@ def test_a_gateway_gives_each_answer_its_time() -> None:
 
 def test_the_export_that_it_names_exists() -> None:
     """The path stands in the chart a second time."""
-    import json
-    from pathlib import Path
-
     assert "/api/v1/items/export" in json.loads(Path("docs/openapi.json").read_text())["paths"]

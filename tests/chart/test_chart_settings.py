@@ -1,6 +1,7 @@
 """The application accepts what the chart sets, and the chart assumes of the application what is so."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_an_extra_variable_takes_the_place_of_ours() -> None:
         ("gantry.exportSeconds", ExportSettings().max_seconds),
     ],
 )
-def test_the_chart_assumes_the_applications_defaults(tmp_path: Path, helper: str, default: float) -> None:
+def test_the_chart_assumes_the_applications_defaults(helper: str, default: float) -> None:
     """Those it computes with when `config` does not say."""
     objects = render({"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "said"},
                                         "data": {"said": '{{ include "' + helper + '" . }}'}}]})  # fmt: skip
@@ -165,7 +166,5 @@ def test_what_is_computed_is_what_config_refuses() -> None:
 
 def test_the_chart_is_of_the_projects_version() -> None:
     """Its default image is the one of this source."""
-    import tomllib
-
     project = tomllib.loads(Path("pyproject.toml").read_text())["project"]["version"]
     assert yaml.safe_load(helm("show", "chart", CHART))["appVersion"] == project

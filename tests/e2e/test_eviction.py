@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import NAMESPACE, RELEASE, names, run, wait_for_pods
+from tests.e2e.cluster import NAMESPACE, RELEASE, kubectl, names, run, wait_for_pods
 from tests.e2e.load import Load, running_load
 from tests.e2e.release import Release
 
@@ -46,7 +46,7 @@ def test_without_the_budget_both_would_go(release: Release) -> None:
     """The control."""
     release.upgrade(release.steady_values, podDisruptionBudget__enabled=False)
     first, second = names("api")
-    run("kubectl", "-n", NAMESPACE, "delete", "pod", first, "--wait=false")
+    kubectl("delete", "pod", first, "--wait=false")
     assert '"status":"Success"' in evict(second, dry_run=True)
     release.steady()
-    assert f"{RELEASE}-api" in run("kubectl", "-n", NAMESPACE, "get", "pdb", "-o", "name").stdout
+    assert f"{RELEASE}-api" in kubectl("get", "pdb", "-o", "name")

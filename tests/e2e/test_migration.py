@@ -1,6 +1,5 @@
 """The schema is brought up to date while the API serves."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -63,9 +62,4 @@ def test_the_schema_is_the_one_the_release_wants(release: Release) -> None:
     (revision,) = psql("SELECT version_num FROM alembic_version")
     said = kubectl("logs", "-l", selector("migrations"), "--tail=5")
     assert f"schema at revision {revision}" in said
-    assert (
-        json.loads(kubectl("get", "jobs", "-l", selector("migrations"), "-o", "json"))["items"][-1]["status"][
-            "succeeded"
-        ]
-        == 1
-    )
+    assert get("jobs", "-l", selector("migrations"))["items"][-1]["status"]["succeeded"] == 1
