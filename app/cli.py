@@ -64,19 +64,19 @@ def _with_database[T](settings: Settings, use: Callable[["Database"], Awaitable[
 @cli.command()
 def serve() -> None:
     """Serve the API: gunicorn and its workers on the public port, probes and metrics on the admin port."""
-    from app.core.server.signals import hold_signals
+    from app.core.server.signals import signals_held
 
-    hold_signals()
-    from app.core.server.run import prepare_runtime, run_server
+    with signals_held():
+        from app.core.server.run import prepare_runtime, run_server
 
-    settings = _settings()
-    prepare_runtime(settings)  # before the application, and with it prometheus_client, is imported
-    from app.api.problems import problem_body
-    from app.core.logging import configure_logging
-    from app.main import create_app
+        settings = _settings()
+        prepare_runtime(settings)  # before the application, and with it prometheus_client, is imported
+        from app.api.problems import problem_body
+        from app.core.logging import configure_logging
+        from app.main import create_app
 
-    configure_logging(settings.log)
-    run_server(settings, create_app, problem_body)
+        configure_logging(settings.log)
+        run_server(settings, create_app, problem_body)
 
 
 @cli.command()

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
 from app.core.server.run import prepare_runtime, run_server
-from app.core.server.signals import hold_signals
+from app.core.server.signals import signals_held
 from app.core.status import ProcessStatus
 
 
@@ -82,7 +82,12 @@ async def answer(send: Send, body: bytes, *headers: tuple[bytes, bytes]) -> None
 
 def main() -> None:
     """What ``gantry serve`` does."""
-    hold_signals()
+    with signals_held():
+        serve()
+
+
+def serve() -> None:
+    """Load, then run."""
     settings = Settings.model_validate_json(sys.argv[1])
     if "slow-fork" in (settings.http.public_url or ""):
         os.register_at_fork(after_in_child=lambda: time.sleep(1))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import stat
 from pathlib import Path
 
@@ -143,6 +144,12 @@ def test_wrong_settings_stop_every_command_with_a_line_each(environment: pytest.
             "gantry: GANTRY_DATABASE__URL: required, but not set",
             "gantry: GANTRY_SERVER__PORT: input should be less than or equal to 65535",
         ]
+
+
+def test_a_start_that_fails_leaves_no_signal_held(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GANTRY_SERVER__PORT", "99999")
+    assert run("serve").exit_code == 1
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "children of later tests would inherit it"
 
 
 PGBOUNCER_VARIABLES = ("PGUSER", "PGPASSWORD", "PGUSER_PREVIOUS", "PGPASSWORD_PREVIOUS")

@@ -1,6 +1,8 @@
 """Signals that must not be lost, and from when on they can't be."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -9,14 +11,19 @@ STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 DRAIN_SIGNAL: Final = signal.SIGUSR1
 
 
-def hold_signals() -> None:
+@contextmanager
+def signals_held() -> Iterator[None]:
     """Let those that arrive from now on wait until ``release_signals``.
 
-    Called first of all by ``gantry serve``: loading the application takes a second, in which a signal to drain would end the
+    ``gantry serve`` begins with it: loading the application takes a second, in which a signal to drain would end the
     process, and in a container (where the kernel keeps from process 1 what it has no handler for) would be lost, as would one
-    to stop.
+    to stop. A start that fails leaves nothing held: whatever the caller starts next would inherit that.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, (DRAIN_SIGNAL, *STOP_SIGNALS))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (DRAIN_SIGNAL, *STOP_SIGNALS))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def release_signals() -> None:
