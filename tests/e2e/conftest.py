@@ -4,12 +4,13 @@ find is a failure. Figures are kept in build/e2e/report.json, load summaries, ev
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import DATABASE_NAMESPACE, NAMESPACE, ROOT, replace_oldest, run, wait_until_gone
-from tests.e2e.load import Load, running_load
+from tests.e2e.load import Capacity, Load, running_load
 from tests.e2e.release import Release
 
 ARTIFACTS = ROOT / "build/e2e"
@@ -76,35 +77,43 @@ def release() -> Release:
     return release
 
 
-@pytest.fixture(scope="session")
-def capacity(release: Release) -> float:
-    """Requests a second that two pods answer to twenty clients, through the ingress, while one pod after the other is replaced.
+WINDOW_SECONDS = 10
 
-    All load is a part of this. Load, database and pods that start share the cores of one machine: less is left for requests than at rest.
-    """
+
+@pytest.fixture(scope="session")
+def capacity(release: Release) -> Capacity:
+    """Measured once; all load is a part of it."""
     release.steady()
-    rates = {}
-    for name, seconds, replaced in (("at_rest", 15, 0), ("while_replaced", 40, 4)):
-        with running_load(Load("capacity", seconds, release.api, release.key, ARTIFACTS / "capacity", VUS=20)) as load:
-            for _ in range(replaced):
-                if load.running:
-                    replace_oldest("api", 2)
-            summary = load.finish()
+    (image,) = release.tagged_images(1)
+
+    def closed_loop(seconds: int) -> Load:
+        folder = ARTIFACTS / "capacity"
+        return Load("capacity", seconds, release.api, release.key, folder, VUS=20, WINDOW=WINDOW_SECONDS)
+
+    with running_load(closed_loop(15)) as load:
+        at_rest = load.finish()
+    with running_load(closed_loop(100)) as load:
+        release.upgrade(release.steady_values, image=image)
+        while load.running:
+            replace_oldest("api", 2)
+        replaced = load.finish()
+    for summary in (at_rest, replaced):
         assert summary.failed == 0, summary.log
-        rates[name] = round(summary.rate, 1)
-    _keep("capacity", **rates)
+    measured = Capacity(round(at_rest.rate, 1), min(replaced.windows) / WINDOW_SECONDS)
+    _keep("capacity", **asdict(measured), while_replaced=round(replaced.rate, 1), windows=replaced.windows)
     wait_until_gone("api")
-    return rates["while_replaced"]
+    return measured
 
 
 @pytest.fixture
-def arrivals(release: Release, capacity: float, request: pytest.FixtureRequest) -> Iterator[Callable[..., Load]]:
-    """Start load of a part of the capacity, for so many seconds."""
+def arrivals(release: Release, capacity: Capacity, request: pytest.FixtureRequest) -> Iterator[Callable[..., Load]]:
+    """Start load for so many seconds: a part of the capacity in the worst moment, or of that ``at_rest`` where no pod is to be replaced."""
     started: list[Load] = []
 
-    def start(seconds: int, part: float = 0.6) -> Load:
+    def start(seconds: int, part: float = 0.6, *, at_rest: bool = False) -> Load:
         folder = ARTIFACTS / request.node.name
-        started.append(Load("arrivals", seconds, release.api, release.key, folder, RATE=max(1, int(capacity * part))))
+        rate = max(1, int((capacity.at_rest if at_rest else capacity.in_the_worst_moment) * part))
+        started.append(Load("arrivals", seconds, release.api, release.key, folder, RATE=rate))
         return started[-1]
 
     yield start

@@ -24,6 +24,8 @@ class Summary:
     """Requests that were not sent, because too many others had no answer yet."""
     rate: float
     p99: float
+    windows: tuple[int, ...]
+    """What was answered in each of the script's windows, where it has some; not the last one, in which requests end late."""
     log: str
 
     def figures(self) -> dict[str, Any]:
@@ -34,6 +36,20 @@ class Summary:
             "per_second": round(self.rate, 1),
             "p99_ms": round(self.p99, 1),
         }
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Requests a second that two pods answer to twenty clients, through the ingress."""
+
+    at_rest: float
+    in_the_worst_moment: float
+    """In the slowest ten seconds of an upgrade and of pods' deletions. Load, database and pods that start share the cores of one machine,
+    and an upgrade starts more at once than a deletion does: load that is a part of less than this can't be borne then."""
+
+
+def metric_count(metrics: dict[str, Any], prefix: str) -> int:
+    return sum(name.startswith(prefix) for name in metrics)
 
 
 class Load:
@@ -88,6 +104,7 @@ class Load:
             dropped=count("dropped_iterations"),
             rate=count("iterations") / self.seconds,
             p99=metrics["http_req_duration"]["p(99)"],
+            windows=tuple(count(f"served{{window:{n}}}") for n in range(metric_count(metrics, "served{window:") - 1)),
             log=log,
         )
 

@@ -31,7 +31,7 @@ def test_from_one_pod_to_three_and_back(
     time.sleep(QUIET_SECONDS)  # what is left of earlier load in its measurements
     assert at_rest()
     began = time.monotonic()
-    with running_load(arrivals(UP_SECONDS + 20, part=0.5)) as load:
+    with running_load(arrivals(UP_SECONDS + 20, part=0.33, at_rest=True)) as load:
         wait_until("three ready pods", lambda: len(pods("api")) >= 3, UP_SECONDS)
         up = time.monotonic() - began
         most = 0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from tests.e2e.cluster import RELEASE, get, replace_oldest
-from tests.e2e.load import Load, running_load
+from tests.e2e.load import Capacity, Load, running_load
 from tests.e2e.release import Release
 
 REQUESTS = 20_000
@@ -21,11 +21,11 @@ def image_in_use() -> str:
 
 
 def test_no_request_fails_while_all_pods_are_replaced_again_and_again(
-    release: Release, capacity: float, arrivals: Callable[..., Load], keep: Callable[..., None]
+    release: Release, capacity: Capacity, arrivals: Callable[..., Load], keep: Callable[..., None]
 ) -> None:
     release.steady()
     images = release.tagged_images(UPGRADES)
-    seconds = max(240, math.ceil(REQUESTS * 1.02 / int(capacity * 0.6)))
+    seconds = max(240, math.ceil(REQUESTS * 1.02 / int(capacity.in_the_worst_moment * 0.6)))
     began = time.monotonic()
     with running_load(arrivals(seconds)) as load:
         for image in images:
