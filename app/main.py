@@ -15,7 +15,7 @@ from app.api.v1 import api as v1
 from app.core.config import Settings
 from app.core.loading import load_settings
 from app.core.status import LocalStatus, ProcessStatus
-from app.core.telemetry import Metrics
+from app.core.telemetry.metrics import Metrics
 
 
 def create_app(settings: Settings, status: ProcessStatus | None = None) -> FastAPI:

@@ -10,7 +10,7 @@ from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
 from app.core.security import KeyRing
 from app.core.status import ProcessStatus
-from app.core.telemetry import Metrics
+from app.core.telemetry.metrics import Metrics
 from app.services.callers import Caller, Callers
 from app.services.export import Exports
 from app.services.versions import Versions

@@ -17,7 +17,7 @@ from app.core.limits import Policy, RateLimiter
 from app.core.schema import find_schema
 from app.core.security import KeyRing
 from app.core.status import ProcessStatus
-from app.core.telemetry import Metrics
+from app.core.telemetry.metrics import Metrics
 from app.services.api_keys import register_bootstrap_key
 from app.services.callers import Callers
 from app.services.export import Exports

@@ -103,6 +103,12 @@ def _public_url(value: str | None) -> str | None:
     return value
 
 
+def _collector(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"https?://[^\s?#@]+", value):
+        raise ValueError("must read like http://collector:4318, without the signal's path or credentials")
+    return value
+
+
 def _redis(value: SecretStr) -> SecretStr:
     try:
         parse_url(value.get_secret_value())
@@ -272,6 +278,38 @@ class LogSettings(Group):
     """The least important events that are written."""
     format: Literal["auto", "json", "console"] = "auto"
     """``auto``: readable on a terminal, JSON otherwise."""
+    requests: bool = True
+    """Whether each request is a line. Those answered with 5xx always are."""
+    buffer_lines: PositiveInt = 10_000
+    """Lines each process keeps while standard output takes none; more are dropped and counted. No request waits for it."""
+
+
+class MetricsSettings(Group):
+    """Metrics on the admin port."""
+
+    enabled: bool = True
+    """Whether workers count. Without, ``/metrics`` has only what the server knows of its processes."""
+    exemplars: bool = True
+    """Whether latency buckets name the trace of a recorded request, for scrapers that ask for OpenMetrics."""
+
+
+class TracingSettings(Group):
+    """OpenTelemetry. Trace ids are taken over, made, logged and answered always; spans only when they have somewhere to go."""
+
+    endpoint: Annotated[str | None, AfterValidator(_collector)] = None
+    """Base URL of an OTLP/HTTP receiver (``http://collector:4318``); spans are sent to ``/v1/traces`` there. Unset: none are made."""
+    headers: dict[str, SecretStr] = {}
+    """Headers sent to it, such as ``{"authorization": "Bearer ..."}``; a JSON object."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Part of the traces that begin here which is recorded, decided by the trace id (OpenTelemetry's TraceIdRatioBased)."""
+    honour_parent: bool = True
+    """Whether a caller's ``traceparent`` decides what is recorded. False: the ratio alone does, and no caller can raise the cost."""
+    queue_size: Annotated[int, Field(ge=512)] = 2048
+    """Spans each worker keeps for sending; more are dropped and counted."""
+    timeout: PositiveFloat = 2.0
+    """Seconds the receiver may take for one batch, and a stopping worker for its last."""
+    console: bool = False
+    """Write each span as a log line, for development."""
 
 
 class ExportSettings(Group):
@@ -323,6 +361,8 @@ class Settings(BaseSettings):
     http: HttpSettings = HttpSettings()
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     export: ExportSettings = ExportSettings()
     items: ItemSettings = ItemSettings()
     retries: RetrySettings = RetrySettings()

@@ -34,6 +34,7 @@ COMPUTED = {
     "security.key_peppers": "security.existingSecret",
     "security.cursor_keys": "security.existingSecret",
     "security.bootstrap_key": "security.existingSecret",
+    "tracing.headers": "tracing.headersSecret",
     "server.host": "the pod's own ports",
     "server.port": "the pod's own ports",
     "server.admin_host": "the pod's own ports",

@@ -27,7 +27,7 @@ from app.api.middleware.request_limits import RequestLimits
 from app.api.middleware.response_headers import ResponseHeaders
 from app.core.config import HttpSettings
 from app.core.status import ProcessStatus
-from app.core.telemetry import Metrics
+from app.core.telemetry.metrics import Metrics
 
 
 def install_middleware(app: FastAPI, settings: HttpSettings, status: ProcessStatus, metrics: Metrics) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.telemetry import Metrics
+from app.core.telemetry.metrics import Metrics
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.request")
 

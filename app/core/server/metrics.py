@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.core.server.scoreboard import Scoreboard, WorkerState
+from app.core.telemetry.catalogue import DRAINING, SCHEMA_SEEN, WORKER_METRICS_COMPLETE, WORKER_RESTARTS, WORKERS
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.admin")
 
@@ -36,15 +37,11 @@ class ServerCollector:
         yield from counted
         board = self._scoreboard
         states = [worker.state for worker in board.workers()]
-        workers = GaugeMetricFamily("gantry_workers", "Worker processes, by state.", labels=["state"])
+        workers = GaugeMetricFamily(WORKERS.name, WORKERS.meaning, labels=WORKERS.labels)
         for state in (WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING):
             workers.add_metric([state.name.lower()], states.count(state))
         yield workers
-        yield GaugeMetricFamily("gantry_draining", "1 while the server drains or stops.", board.draining)
-        yield GaugeMetricFamily(
-            "gantry_schema_seen", "1 once the database's schema was found usable.", board.schema_seen
-        )
-        yield CounterMetricFamily("gantry_worker_restarts", "Workers that ended and were replaced.", board.restarts)
-        yield GaugeMetricFamily(
-            "gantry_worker_metrics_complete", "0 when what workers counted can't be read.", complete
-        )
+        yield GaugeMetricFamily(DRAINING.name, DRAINING.meaning, board.draining)
+        yield GaugeMetricFamily(SCHEMA_SEEN.name, SCHEMA_SEEN.meaning, board.schema_seen)
+        yield CounterMetricFamily(WORKER_RESTARTS.name, WORKER_RESTARTS.meaning, board.restarts)
+        yield GaugeMetricFamily(WORKER_METRICS_COMPLETE.name, WORKER_METRICS_COMPLETE.meaning, complete)
