@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
+from opentelemetry.sdk.trace.export import SpanExporter
 
 from app import __version__
 from app.api import root
@@ -11,33 +12,41 @@ from app.api.error_handlers import install_error_handlers
 from app.api.lifespan import lifespan
 from app.api.middleware import install_middleware
 from app.api.openapi import install_openapi, operation_id
+from app.api.tracing import install_tracing
 from app.api.v1 import api as v1
 from app.core.config import Settings
 from app.core.loading import load_settings
 from app.core.status import LocalStatus, ProcessStatus
 from app.core.telemetry.metrics import Metrics
+from app.core.telemetry.tracing import Tracing
 
 
-def create_app(settings: Settings, status: ProcessStatus | None = None) -> FastAPI:
-    """The ASGI application. ``status`` is how the process tells the server around it about itself; alone, it tells nobody."""
+def create_app(
+    settings: Settings, status: ProcessStatus | None = None, span_exporter: SpanExporter | None = None
+) -> FastAPI:
+    """The ASGI application. ``status`` is how the process tells the server around it about itself; alone, it tells nobody.
+
+    ``span_exporter`` stands in for the one that the settings name; for tests.
+    """
     status = status or LocalStatus()
-    metrics = Metrics()
+    metrics, tracing = Metrics(settings.metrics), Tracing(settings.tracing, span_exporter)
     app = FastAPI(
         title="Gantry",
         version=__version__,
-        lifespan=lifespan(settings, status, metrics),
+        lifespan=lifespan(settings, status, metrics, tracing),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         generate_unique_id_function=operation_id,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is app.core.telemetry
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is app.api.tracing
     )
     for router in (*v1.ROUTERS, root.router, docs_router(settings)):
         app.include_router(router)
     install_error_handlers(app)
     install_middleware(app, settings.http, status, metrics)
     install_openapi(app, settings.http)
+    install_tracing(app, tracing)
     return app
 
 

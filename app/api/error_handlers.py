@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from app.api.catalogue import CATALOGUE
+from app.api.context import Process
 from app.api.problems import ProblemException, invalid, problem_response
+from app.core.telemetry.metrics import DatabaseFailure
 from app.services.errors import FieldInvalid, ServiceError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.error")
@@ -102,15 +104,23 @@ def allowed_methods(routes: Iterable[BaseRoute], path: str) -> list[str]:
     return sorted(methods)
 
 
+def _count(request: Request, cause: DatabaseFailure) -> None:
+    process: Process = request.scope["state"]["process"]
+    process.metrics.database_failed(cause)
+
+
 async def _exhausted(request: Request, error: Exception) -> Response:  # noqa: ARG001 - a handler's signature
+    _count(request, "exhausted")
     return problem_response(request.scope, EXHAUSTED)
 
 
 async def _database(request: Request, error: Exception) -> Response:
     cause: Any = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, (pg.DeadlockDetected, pg.SerializationFailure, pg.LockNotAvailable)):
+        _count(request, "contended")
         return problem_response(request.scope, CONTENDED)
     if isinstance(cause, LOST):
+        _count(request, "unreachable")
         log.warning("database_unreachable", request_id=request.scope["state"]["request_id"], error=type(cause).__name__)
         return problem_response(request.scope, UNAVAILABLE)
     raise error

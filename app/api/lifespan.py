@@ -18,6 +18,7 @@ from app.core.schema import find_schema
 from app.core.security import KeyRing
 from app.core.status import ProcessStatus
 from app.core.telemetry.metrics import Metrics
+from app.core.telemetry.tracing import Tracing
 from app.services.api_keys import register_bootstrap_key
 from app.services.callers import Callers
 from app.services.export import Exports
@@ -27,27 +28,32 @@ from app.utils.cursors import CursorSigner
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.process")
 
 HEARTBEAT_SECONDS: Final = 1.0
+PUBLISH_SECONDS: Final = 0.1
 SCHEMA_RETRY_SECONDS: Final = 3.0
 HOUSEKEEPING_SECONDS: Final = 600.0
 
 
 def lifespan(
-    settings: Settings, status: ProcessStatus, metrics: Metrics
+    settings: Settings, status: ProcessStatus, metrics: Metrics, tracing: Tracing
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     """The application's lifespan."""
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[LifespanState]:  # noqa: ARG001 - Starlette passes it
-        process = open_process(settings, status, metrics)
+        process = open_process(settings, status, metrics, tracing)
 
         async def heartbeat() -> None:
             status.heartbeat()
+
+        async def publish() -> None:
+            metrics.publish(process.database.pool_state, tracing.processor)
 
         async def forget_expired_answers() -> None:
             await forget_expired(process.database)
 
         loops = running(
             every(HEARTBEAT_SECONDS, heartbeat),
+            every(PUBLISH_SECONDS, publish),
             wait_for_schema(process),
             every(settings.security.last_used_flush_seconds, process.callers.write_last_used),
             every(HOUSEKEEPING_SECONDS, forget_expired_answers),
@@ -58,13 +64,15 @@ def lifespan(
                 yield {"process": process}
         finally:
             await close_process(process)
+            await asyncio.to_thread(tracing.close)
 
     return live
 
 
-def open_process(settings: Settings, status: ProcessStatus, metrics: Metrics) -> Process:
+def open_process(settings: Settings, status: ProcessStatus, metrics: Metrics, tracing: Tracing) -> Process:
     """Make what requests share. Nothing connects yet: the process starts while the database is away."""
-    database = Database(settings.database)
+    database = Database(settings.database, observer=metrics, tracer=tracing.tracer)
+    tracing.instrument(database.engine)
     ring = KeyRing(settings.security.key_peppers)
     rates = {"default": settings.limits.default, "example": settings.limits.example}
     return Process(
@@ -72,7 +80,9 @@ def open_process(settings: Settings, status: ProcessStatus, metrics: Metrics) ->
         database=database,
         ring=ring,
         callers=Callers(database, ring, settings.security),
-        limiter=RateLimiter(settings.limits, workers=status.workers, on_verdict=metrics.rate_limited),
+        limiter=RateLimiter(
+            settings.limits, workers=status.workers, on_verdict=metrics.rate_limited, tracer=tracing.tracer
+        ),
         policies={name: Policy(name, parse_limit(rate)) for name, rate in rates.items()},
         exports=Exports(database, settings.export),
         cursors=CursorSigner(settings.security.cursor_keys),

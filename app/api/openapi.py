@@ -43,6 +43,7 @@ def _header(description: str, example: str) -> Document:
 
 
 HEADERS: Final[Document] = {
+    "X-Trace-ID": _header("The trace the request belongs to (W3C Trace Context).", "4bf92f3577b34da6a3ce929d0e0e4736"),
     "X-Request-ID": _header("The request's id, for questions about it.", "8f14e45fceea467a9b2c1d3e5f607182"),
     "Cache-Control": _header(
         "What may be kept: nothing, or one's own resource after asking (`private, no-cache`).", "private, no-cache"
@@ -171,7 +172,7 @@ def _complete(route: RouteContext, operation: Document) -> None:
         operation["description"] = f"{operation.get('description', '')}\n\nScope: `{declared.audience.value}`."
     parameters = operation.setdefault("parameters", [])
     success, answer = next((s, a) for s, a in operation["responses"].items() if s.startswith("2"))
-    names = ["X-Request-ID", "Cache-Control"]
+    names = ["X-Request-ID", "X-Trace-ID", "Cache-Control"]
     if declared.limit is not None:
         names += ["RateLimit-Policy", "RateLimit"]
     names += _own_headers(method, success, route)
@@ -248,7 +249,7 @@ def _statuses() -> list[int]:
 
 def _problem(status: int) -> Document:
     kinds = [kind for kind in CATALOGUE.values() if kind.status == status]
-    names = ["X-Request-ID", "Cache-Control", *PROBLEM_HEADERS.get(status, [])]
+    names = ["X-Request-ID", "X-Trace-ID", "Cache-Control", *PROBLEM_HEADERS.get(status, [])]
     return {
         "description": "; ".join(f"[{kind.title}]({kind.type})" for kind in kinds),
         "headers": {name: {"$ref": f"#/components/headers/{name}"} for name in names},

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from app.api.catalogue import CATALOGUE
+from app.core.telemetry.current import current_request
 
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
@@ -37,6 +38,11 @@ class Problem(BaseModel):
     status: int = Field(examples=[404])
     detail: str = Field(description="What is the matter this time.")
     instance: str = Field(description="The request's id, also in X-Request-ID and in the logs.")
+    trace_id: str | None = Field(
+        default=None,
+        description="The trace the request belongs to, also in X-Trace-ID.",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+    )
     errors: list[ProblemError] | None = Field(default=None, description="With validation-failed: one entry each.")
 
 
@@ -67,8 +73,10 @@ def invalid(where: str, pointer: str, detail: str) -> ProblemException:
     )
 
 
-def problem_body(slug: str, detail: str, instance: str, errors: Sequence[Mapping[str, str]] = ()) -> tuple[int, bytes]:
-    """The status and the document of a problem."""
+def problem_body(
+    slug: str, detail: str, instance: str, errors: Sequence[Mapping[str, str]] = (), trace_id: str | None = None
+) -> tuple[int, bytes]:
+    """The status and the document of a problem. What is refused before the app sees it is a trace of its own, of one request."""
     kind = CATALOGUE[slug]
     document: dict[str, Any] = {
         "type": kind.type,
@@ -77,6 +85,8 @@ def problem_body(slug: str, detail: str, instance: str, errors: Sequence[Mapping
         "detail": detail,
         "instance": instance,
     }
+    if trace_id := instance if trace_id is None else trace_id:
+        document["trace_id"] = trace_id
     if errors:
         document["errors"] = [{**error, "pointer": _shown(error["pointer"])} for error in errors[:MAX_ERRORS]]
     return kind.status.value, json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
@@ -91,7 +101,14 @@ def _shown(pointer: str) -> str:
 def problem_response(scope: Scope, problem: ProblemException) -> Response:
     """The answer for a problem, never cached; a 503 and a 429 always say when to come back."""
     scope["state"]["problem"] = problem.slug
-    status, body = problem_body(problem.slug, problem.detail, scope["state"].get("request_id", ""), problem.errors)
+    current = current_request.get()
+    status, body = problem_body(
+        problem.slug,
+        problem.detail,
+        scope["state"].get("request_id", ""),
+        problem.errors,
+        "" if current is None else current.trace_id,
+    )
     headers = {"Cache-Control": "no-store"} | problem.headers
     if status == 503:
         headers.setdefault("Retry-After", "1")

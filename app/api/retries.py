@@ -22,4 +22,5 @@ async def once[T](context: Context, render: Callable[[T], Answer]) -> Once[T]:
         raise invalid("header", "/Idempotency-Key", "must be 1 to 255 printable ASCII characters")
     payload = hashlib.sha256(context.scope["query_string"] + b"\0" + await context.body())
     operation = f"{context.method} {context.scope['path']}"
-    return Once(IdempotencyKey(context.caller.key_id, operation, header, payload.digest()), settings, render)
+    key = IdempotencyKey(context.caller.key_id, operation, header, payload.digest())
+    return Once(key, settings, render, context.process.metrics.retried)

@@ -294,10 +294,12 @@ class MetricsSettings(Group):
 
 
 class TracingSettings(Group):
-    """OpenTelemetry. Trace ids are taken over, made, logged and answered always; spans only when they have somewhere to go."""
+    """OpenTelemetry. Every request has a trace id, which is logged and answered; some are recorded, and their spans sent."""
 
+    enabled: bool = True
+    """Whether there are traces at all."""
     endpoint: Annotated[str | None, AfterValidator(_collector)] = None
-    """Base URL of an OTLP/HTTP receiver (``http://collector:4318``); spans are sent to ``/v1/traces`` there. Unset: none are made."""
+    """Base URL of an OTLP/HTTP receiver (``http://collector:4318``); spans are sent to ``/v1/traces`` there. Unset: they go nowhere."""
     headers: dict[str, SecretStr] = {}
     """Headers sent to it, such as ``{"authorization": "Bearer ..."}``; a JSON object."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1

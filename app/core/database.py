@@ -10,14 +10,17 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, LiteralString, cast
 
 import psycopg
-from sqlalchemy import event, make_url
+from opentelemetry.trace import Tracer
+from sqlalchemy import QueuePool, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from app.core.config import DatabaseSettings
 from app.core.gathered import GatheredRows
+from app.core.pool import PoolObserver, measured_pool
 from app.core.prepared import prepared_statements_work
+from app.core.telemetry.client_spans import UNTRACED
 
 PREPARE_AFTER: Final = 5
 """Executions after which psycopg prepares a statement (its own default)."""
@@ -55,13 +58,23 @@ def _refuse_dead(dbapi_connection: Any, *_: object) -> None:
 class Database:
     """The pool of one worker process. Made after the fork, closed with the worker."""
 
-    def __init__(self, settings: DatabaseSettings, *, application_name: str = "gantry") -> None:
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        application_name: str = "gantry",
+        observer: PoolObserver | None = None,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
+        """``observer`` is told who waits for a connection; ``tracer`` makes spans of what SQLAlchemy does not see."""
+        self.tracer: Final = tracer
         self.prepares = settings.prepared_statements == "on"
         """Whether statements are prepared on the server; with ``auto`` not before ``settle_prepared_statements`` found that it works."""
         self._settings = settings
         self._gathered: dict[str, GatheredRows] = {}
         self.engine: Final[AsyncEngine] = create_async_engine(
             driver_url(settings.url.get_secret_value()),
+            poolclass=measured_pool(observer) if observer else None,
             pool_size=settings.pool_size,
             max_overflow=0,
             pool_timeout=settings.pool_timeout,
@@ -111,6 +124,12 @@ class Database:
                 await greenlet_spawn(pooled.invalidate)
             finally:
                 await greenlet_spawn(pooled.close)
+
+    @property
+    def pool_state(self) -> tuple[int, int]:
+        """Connections of the pool that are in use, and idle ones."""
+        pool = self.engine.sync_engine.pool
+        return (pool.checkedout(), pool.checkedin()) if isinstance(pool, QueuePool) else (0, 0)
 
     def gathered(self, sql: LiteralString, id_position: int) -> GatheredRows:
         """The gathered reads by this statement, whose one parameter is the list of ids; ``id_position`` is where a row has its id."""

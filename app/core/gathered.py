@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from app.core.pool import waiting_requests
+
 type Row = tuple[Any, ...]
 type FetchRows = Callable[[list[int]], Awaitable[Sequence[Row]]]
 
@@ -61,9 +63,10 @@ class GatheredRows:
         if self._open is batch:
             self._open = None
         if batch.readers:
-            batch.statement = asyncio.get_running_loop().create_task(self._answer(batch.answers))
+            batch.statement = asyncio.get_running_loop().create_task(self._answer(batch.answers, batch.readers))
 
-    async def _answer(self, answers: dict[int, asyncio.Future[Row | None]]) -> None:
+    async def _answer(self, answers: dict[int, asyncio.Future[Row | None]], readers: int) -> None:
+        waiting_requests.set(readers)  # in this task alone
         try:
             rows = {row[self._id_position]: row for row in await self._fetch(list(answers))}
         except Exception as error:  # noqa: BLE001 - whatever it is, the readers get it

@@ -7,7 +7,7 @@ After draft-ietf-httpapi-idempotency-key-header-06: 409 for a twin that waited i
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from psycopg import errors as pg
 from sqlalchemy import delete, select, text, update
@@ -19,6 +19,9 @@ from app.models import IdempotencyRecord
 from app.services.errors import IdempotencyKeyReused, RetryInProgress
 
 Record = IdempotencyRecord
+
+
+type Result = Literal["first", "replayed", "in_progress", "reused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Once[T]:
     key: IdempotencyKey | None
     settings: RetrySettings
     render: Callable[[T], Answer]
+    on_result: Callable[[Result], None] = lambda _: None
+    """Told what became of a request that has a key, to be counted."""
 
     async def __call__(self, session: WriteSession, effect: Callable[[WriteSession], Awaitable[T]]) -> Answer:
         """Inside the caller's transaction. Raises ``IdempotencyKeyReused``, ``RetryInProgress``, and what the effect raises."""
@@ -73,6 +78,7 @@ class Once[T]:
             return await self._replay(session, self.key)
         answer = self.render(await effect(session))
         await self._remember(session, self.key, answer)
+        self.on_result("first")
         return answer
 
     async def _claim(self, session: WriteSession, key: IdempotencyKey) -> bool:
@@ -88,6 +94,7 @@ class Once[T]:
             return (await session.execute(CLAIM, parameters)).one_or_none() is not None
         except OperationalError as error:
             if isinstance(error.orig, pg.LockNotAvailable):
+                self.on_result("in_progress")
                 raise RetryInProgress from error
             raise
 
@@ -98,7 +105,9 @@ class Once[T]:
             )
         ).one()
         if row.fingerprint != key.fingerprint:
+            self.on_result("reused")
             raise IdempotencyKeyReused
+        self.on_result("replayed")
         return Answer(row.status, row.headers, row.body, replayed=True)
 
     async def _remember(self, session: WriteSession, key: IdempotencyKey, answer: Answer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, any_, bindparam, make_url, select
 
 from app.core.database import Database
+from app.core.telemetry.client_spans import client_span
 from app.models import Base, Item, User
 from app.services.errors import NotFound
 
@@ -27,8 +28,16 @@ def point_read(model: type[Base]) -> PointRead:
 
     id_position = list(table.columns.keys()).index("id")
 
+    described = {
+        "db.system.name": "postgresql",
+        "db.operation.name": "SELECT",
+        "db.collection.name": model.__tablename__,
+        "db.query.text": sql,
+    }
+
     async def read(database: Database, row_id: int) -> Any:
-        row = await database.gathered(sql, id_position).read(row_id)
+        with client_span(database.tracer, f"SELECT {model.__tablename__}", described):
+            row = await database.gathered(sql, id_position).read(row_id)
         if row is None:
             raise NotFound
         return as_row._make(row)

@@ -46,4 +46,4 @@ def test_probes_and_metrics_are_on_the_admin_port_alone(live_api: LiveApi) -> No
             assert client.get(path).status_code == 404
     assert httpx2.get(f"{live_api.admin_url}/livez").status_code == 200
     metrics = httpx2.get(f"{live_api.admin_url}/metrics").text
-    assert 'route="/api/v1/users/{user_id}",status="404"' in metrics
+    assert 'handler="/api/v1/users/{user_id}",method="GET",status="404"' in metrics

@@ -7,7 +7,7 @@ from fastapi.routing import iter_route_contexts
 from tests.conftest import Api
 from tests.integration.make import ITEMS, USERS, fresh_resources
 
-OF_THE_MOMENT = {"x-request-id", "ratelimit"}
+OF_THE_MOMENT = {"x-request-id", "x-trace-id", "ratelimit"}
 """Headers that no two answers have in common."""
 
 QUERIES = {f"{ITEMS}/export": "?format=csv"}

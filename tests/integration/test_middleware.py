@@ -155,7 +155,7 @@ async def test_head_is_get_without_its_body(client: httpx2.AsyncClient, api: Api
         "/api/v1/items/export?format=csv",
         "/nothing",
     ]
-    dynamic = {"x-request-id", "ratelimit", "content-length"}
+    dynamic = {"x-request-id", "x-trace-id", "ratelimit", "content-length"}
     for path in paths:
         with subtests.test(path=path):
             headers = [HOST, ("X-API-Key", api.key)]

@@ -92,7 +92,7 @@ async def test_every_route_is_metered_under_its_full_template(api: Api, subtests
         for method in context.methods or ():
             with subtests.test(method=method, route=context.path_format):
                 answer = await send(api, method, path, [("Host", "api.test"), ("X-API-Key", api.key)])
-                labels = {"route": context.path_format or "", "method": method, "status": str(answer.status_code)}
+                labels = {"handler": context.path_format or "", "method": method, "status": str(answer.status_code)}
                 assert registry.get_sample_value("gantry_http_request_duration_seconds_count", labels) == 1
 
 

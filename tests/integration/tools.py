@@ -34,7 +34,8 @@ def check_problem(response: httpx2.Response, status: int, slug: str) -> dict[str
     assert (document["type"], document["title"], document["status"]) == (kind.type, kind.title, status)
     assert document["detail"]
     assert document["instance"] == response.headers["x-request-id"]
-    assert set(document) <= {"type", "title", "status", "detail", "instance", "errors"}
+    assert document["trace_id"] == response.headers["x-trace-id"]
+    assert set(document) <= {"type", "title", "status", "detail", "instance", "trace_id", "errors"}
     if status == 503:
         assert int(response.headers["retry-after"]) >= 1
     return document

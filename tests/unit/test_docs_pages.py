@@ -223,7 +223,11 @@ async def test_problem_page_shows_an_answer_as_the_api_gives_it(browser: httpx2.
     head, _, body = unescape(example).partition("\n\n")
     assert head.startswith(f"HTTP/1.1 {kind.status.value} ")
     _, real = problem_body(
-        kind.slug, examples.DETAILS[kind.slug], examples.EXAMPLE_REQUEST_ID, examples.ERRORS.get(kind.slug, ())
+        kind.slug,
+        examples.DETAILS[kind.slug],
+        examples.EXAMPLE_REQUEST_ID,
+        examples.ERRORS.get(kind.slug, ()),
+        examples.EXAMPLE_TRACE_ID,
     )
     assert json.loads(body) == json.loads(real)
 

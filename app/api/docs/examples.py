@@ -5,6 +5,7 @@ from typing import Any, Final
 from app.api.catalogue import ProblemType
 
 EXAMPLE_REQUEST_ID: Final = "8f14e45fceea467a9b2c1d3e5f607182"
+EXAMPLE_TRACE_ID: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 DETAILS: Final = {
     "malformed-request": "The request needs one Host header, with a name that is served here.",
@@ -66,5 +67,6 @@ def example_problem(kind: ProblemType) -> dict[str, Any]:
         "status": kind.status.value,
         "detail": DETAILS[kind.slug],
         "instance": EXAMPLE_REQUEST_ID,
+        "trace_id": EXAMPLE_TRACE_ID,
     }
     return document | ({"errors": ERRORS[kind.slug]} if kind.slug in ERRORS else {})

@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 
 from app.api.catalogue import CATALOGUE, PROBLEM_PAGES, ProblemType
 from app.api.docs.documents import Document
-from app.api.docs.examples import EXAMPLE_REQUEST_ID, HEADERS, example_problem
+from app.api.docs.examples import EXAMPLE_REQUEST_ID, EXAMPLE_TRACE_ID, HEADERS, example_problem
 from app.api.docs.layout import page
 from app.api.problems import MEDIA_TYPE
 
@@ -52,7 +52,12 @@ def _status_line(status: HTTPStatus) -> str:
 
 def _example(kind: ProblemType) -> str:
     """The whole answer, as ``curl -i`` prints it."""
-    headers = {"Content-Type": MEDIA_TYPE, "Cache-Control": "no-store", "X-Request-ID": EXAMPLE_REQUEST_ID}
+    headers = {
+        "Content-Type": MEDIA_TYPE,
+        "Cache-Control": "no-store",
+        "X-Request-ID": EXAMPLE_REQUEST_ID,
+        "X-Trace-ID": EXAMPLE_TRACE_ID,
+    }
     lines = [f"{name}: {value}" for name, value in (headers | HEADERS.get(kind.slug, {})).items()]
     body = json.dumps(example_problem(kind), indent=2, ensure_ascii=False)
     return "\n".join([f"HTTP/1.1 {_status_line(kind.status)}", *lines, "", body])

@@ -43,6 +43,7 @@ class BodyLimit:
                     headers={"Connection": "close"},
                 ) from None
             read += len(message.get("body", b""))
+            scope["state"]["received"] = read
             complete = not message.get("more_body", False)
             if read > self.max_bytes:
                 raise self._too_large()

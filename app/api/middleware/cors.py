@@ -9,7 +9,16 @@ from app.api.problems import ProblemException, problem_response
 from app.core.config import HttpSettings
 
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Content-Type", "X-API-Key", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
+REQUEST_HEADERS = (
+    "Content-Type",
+    "X-API-Key",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Request-ID",
+    "traceparent",
+    "tracestate",
+)
 EXPOSED = (
     "Content-Disposition",
     "ETag",
@@ -20,6 +29,7 @@ EXPOSED = (
     "RateLimit-Policy",
     "Retry-After",
     "X-Request-ID",
+    "X-Trace-ID",
 )
 """Response headers that a browser's script may read."""
 

@@ -1,6 +1,7 @@
 """Whatever is raised further in becomes a problem document: nothing but this is ever sent for an error."""
 
 import structlog
+from opentelemetry import trace
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -27,9 +28,11 @@ class ErrorBoundary:
             pass  # nobody is left to be answered; the log line says 499
         except ProblemException as problem:
             await problem_response(scope, problem)(scope, receive, send)
-        except Exception:
+        except Exception as defect:
             log.exception("defect", request_id=state["request_id"])
+            # By its type alone: its text may hold what the client sent.
+            trace.get_current_span().add_event("exception", {"exception.type": type(defect).__qualname__})
             if state.get("response_started"):
                 raise  # the server cuts the connection: the client must not take half an answer for a whole one
-            defect = ProblemException("internal-error", "The defect was logged under the id in instance.")
-            await problem_response(scope, defect)(scope, receive, send)
+            answer = ProblemException("internal-error", "The defect was logged under the id in instance.")
+            await problem_response(scope, answer)(scope, receive, send)

@@ -8,6 +8,7 @@ from pydantic import IPvAnyNetwork
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.telemetry.current import CurrentRequest, current_request
 from app.utils.client_address import client_from_forwarded, is_trusted
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -31,8 +32,13 @@ class Identity:
             state["response_headers"] = []
             if self.trusted and is_trusted(peer, self.trusted):
                 self._believe(scope, peer)
-            if not state["request_id"]:
-                state["request_id"] = secrets.token_hex(16)
+            current = current_request.get()
+            if current is None:  # no tracing, but log lines carry the request's id all the same
+                current = CurrentRequest("", "")
+                current_request.set(current)
+            state["request_id"] = current.request_id = (
+                state["request_id"] or current.request_id or secrets.token_hex(16)
+            )
         await self.app(scope, receive, send)
 
     def _believe(self, scope: Scope, peer: str) -> None:

@@ -4,9 +4,11 @@ import time
 from typing import Any
 
 import structlog
+from opentelemetry import trace
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.core.telemetry.metrics import Metrics
+from app.core.telemetry.current import current_request
+from app.core.telemetry.metrics import Metrics, bounded_method
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.request")
 
@@ -31,26 +33,32 @@ class Observation:
             return
         state = scope["state"]
         status = CLIENT_GONE
+        sent = 0
         started = time.perf_counter()
 
         async def observe(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 state["response_started"] = True
+                current = current_request.get()
+                if current is not None and current.span_id:
+                    _describe(scope)  # before the last message: the span ends with that
+            else:
+                sent += len(message.get("body", b""))
             await send(message)
 
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight += 1
         try:
             await self.app(scope, receive, observe)
         finally:
-            self.metrics.in_flight.dec()
-            self._record(scope, status, time.perf_counter() - started)
+            self.metrics.in_flight -= 1
+            self._record(scope, status, time.perf_counter() - started, sent)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float, sent: int) -> None:
         state = scope["state"]
         route = state.get("route", UNMATCHED)
-        self.metrics.observe_request(scope["method"], route, status, seconds)
+        self.metrics.observe_request(scope["method"], route, status, seconds, state.get("received", 0), sent)
         fields: dict[str, Any] = {
             "request_id": state["request_id"],
             "method": scope["method"],
@@ -67,3 +75,18 @@ class Observation:
             log.error("request", **fields)
         else:
             log.info("request", **fields)
+
+
+def _describe(scope: Scope) -> None:
+    """Add to the server span what only we know of the request."""
+    state = scope["state"]
+    span = trace.get_current_span()
+    span.set_attribute("gantry.request_id", state["request_id"])
+    span.set_attribute("client.address", state["client"])
+    if (route := state.get("route")) is not None:
+        span.set_attribute("http.route", route)
+        span.update_name(f"{bounded_method(scope['method'])} {route}")
+    if (caller := state.get("caller")) is not None:
+        span.set_attribute("gantry.key_id", caller.key_id)
+    if (problem := state.get("problem")) is not None:
+        span.set_attribute("gantry.problem", problem)

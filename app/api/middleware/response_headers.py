@@ -3,6 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core.status import ProcessStatus
+from app.core.telemetry.current import current_request
 
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -36,6 +37,9 @@ class ResponseHeaders:
                 names = {name for name, _ in headers}
                 headers += SECURITY_HEADERS
                 headers.append((b"x-request-id", state["request_id"].encode()))
+                current = current_request.get()
+                if current is not None and current.trace_id:
+                    headers.append((b"x-trace-id", current.trace_id.encode()))
                 headers += state["response_headers"]
                 if b"content-security-policy" not in names:
                     headers.append(API_POLICY)

@@ -7,13 +7,18 @@ from math import ceil
 from typing import Final
 
 from limits.aio.strategies import FixedWindowRateLimiter
+from opentelemetry.trace import StatusCode, Tracer
 
 from app.core.config import LimitSettings
 from app.core.limits.memory import BoundedMemoryStorage
 from app.core.limits.policy import Policy, Source, Verdict
 from app.core.limits.shared import SharedCounters
+from app.core.telemetry.client_spans import UNTRACED, client_span
 
 KEY_PREFIX: Final = "gantry:limit"
+ASKED: Final = {"db.system.name": "redis", "db.operation.name": "EVALSHA"}
+"""What a span says of it (OpenTelemetry's conventions for databases; Valkey speaks Redis' protocol)."""
+
 MAX_CALLER: Final = 64
 """Characters of a caller that stand in a key as they are; a longer one is hashed."""
 
@@ -40,13 +45,21 @@ class RateLimiter:
     Made by each worker: nothing of it may be shared across a fork. It needs no running loop before the first hit.
     """
 
-    def __init__(self, settings: LimitSettings, workers: int, on_verdict: Callable[[Verdict], None]) -> None:
-        """``workers``: processes of this pod. ``on_verdict`` is called once for each hit, to be counted in a metric.
+    def __init__(
+        self,
+        settings: LimitSettings,
+        workers: int,
+        on_verdict: Callable[[Verdict], None],
+        tracer: Tracer = UNTRACED,
+    ) -> None:
+        """``workers``: processes of this pod. ``on_verdict`` is called once for each hit, to be counted in a metric. ``tracer``
+        makes spans of asking the shared store.
 
         Raises ``ValueError`` when ``settings.url`` is no URL of a Redis.
         """
         self._workers = workers
         self._on_verdict = on_verdict
+        self._tracer = tracer
         self._own = FixedWindowRateLimiter(BoundedMemoryStorage())
         self._shares: dict[Policy, Policy] = {}
         self._shared: SharedCounters | None = None
@@ -63,9 +76,7 @@ class RateLimiter:
         caller = _bounded(caller)
         if not self._shared:
             verdict = await self._count_here(policy, caller, "local")
-        elif counted := await self._shared.hit(
-            f"{KEY_PREFIX}:{policy.name}:{policy.window}:{caller}", policy.window * 1000
-        ):
+        elif counted := await self._count_there(self._shared, policy, caller):
             count, left = counted
             remaining = max(0, policy.quota - count)
             verdict = Verdict(count <= policy.quota, policy, remaining, max(1, ceil(left / 1000)), "shared")
@@ -73,6 +84,13 @@ class RateLimiter:
             verdict = await self._count_here(policy, caller, "failed_open")
         self._on_verdict(verdict)
         return verdict
+
+    async def _count_there(self, store: SharedCounters, policy: Policy, caller: str) -> tuple[int, int] | None:
+        with client_span(self._tracer, "EVALSHA", ASKED) as span:
+            counted = await store.hit(f"{KEY_PREFIX}:{policy.name}:{policy.window}:{caller}", policy.window * 1000)
+            if counted is None and span is not None:
+                span.set_status(StatusCode.ERROR, "the store is lost")
+            return counted
 
     async def _count_here(self, policy: Policy, caller: str, source: Source) -> Verdict:
         share = self._shares.get(policy)

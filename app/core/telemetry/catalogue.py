@@ -19,7 +19,7 @@ class Spec:
 
     name: str
     """As it is exposed, ``_total`` included."""
-    kind: Literal["counter", "gauge", "histogram"]
+    kind: Literal["counter", "gauge", "histogram", "summary"]
     meaning: str
     question: str
     """Of an SRE, with the query that answers it."""
@@ -40,6 +40,107 @@ class Spec:
         """The metric, for one process."""
         return Histogram(self.name, self.meaning, self.labels, registry=registry, buckets=self.buckets)
 
+
+# --- Requests, by each worker -----------------------------------------------------------------------------------------
+_REQUEST = ("handler", "method")
+REQUEST_DURATION: Final = Spec(
+    "gantry_http_request_duration_seconds",
+    "histogram",
+    "Seconds from a request's first handling to its last byte.",
+    "Which route is slow? `histogram_quantile(0.99, sum by (handler, le) (rate(gantry_http_request_duration_seconds_bucket[5m])))`",
+    (*_REQUEST, "status"),
+    "seconds",
+)
+REQUEST_SIZE: Final = Spec(
+    "gantry_http_request_size_bytes",
+    "summary",
+    "Bytes of request bodies as they were read; requests without one are not counted.",
+    "Who sends much? `sum by (handler) (rate(gantry_http_request_size_bytes_sum[5m]))`",
+    _REQUEST,
+    "bytes",
+)
+RESPONSE_SIZE: Final = Spec(
+    "gantry_http_response_size_bytes",
+    "summary",
+    "Bytes of response bodies as they were sent.",
+    "What fills the network? `topk(5, sum by (handler) (rate(gantry_http_response_size_bytes_sum[5m])))`",
+    _REQUEST,
+    "bytes",
+)
+IN_FLIGHT: Final = Spec(
+    "gantry_http_requests_in_flight",
+    "gauge",
+    "Requests being worked on, those left out that only wait for a connection to the database.",
+    "How busy is each pod, as the autoscaler sees it? `gantry_http_requests_in_flight`",
+)
+WAITING_FOR_DATABASE: Final = Spec(
+    "gantry_http_requests_waiting_for_database",
+    "gauge",
+    "Requests that wait for a connection of the worker's pool: more pods would only make more of them.",
+    "Is the database the bottleneck? `sum(gantry_http_requests_waiting_for_database) > 0`",
+)
+RATE_LIMIT: Final = Spec(
+    "gantry_rate_limit_total",
+    "counter",
+    "Requests counted by the rate limiter, by policy, result (allowed, refused) and by who counted: shared; local (no store is "
+    "configured); failed_open (the store is lost).",
+    'Is the shared store lost? `sum(rate(gantry_rate_limit_total{source="failed_open"}[1m])) > 0`',
+    ("policy", "result", "source"),
+)
+IDEMPOTENCY: Final = Spec(
+    "gantry_idempotency_total",
+    "counter",
+    "Requests with an Idempotency-Key, by result: first (executed), replayed, in_progress (409), reused (422: another payload).",
+    'Do clients retry a lot? `sum(rate(gantry_idempotency_total{result="replayed"}[5m]))`',
+    ("result",),
+)
+
+REQUEST_METRICS: Final = (
+    REQUEST_DURATION,
+    REQUEST_SIZE,
+    RESPONSE_SIZE,
+    IN_FLIGHT,
+    WAITING_FOR_DATABASE,
+    RATE_LIMIT,
+    IDEMPOTENCY,
+)
+
+# --- The database, by each worker -------------------------------------------------------------------------------------
+POOL_CONNECTIONS: Final = Spec(
+    "gantry_database_pool_connections",
+    "gauge",
+    "Connections of the workers' pools, by state: in_use, idle.",
+    'Are the pools used up? `sum by (pod) (gantry_database_pool_connections{state="in_use"})`',
+    ("state",),
+)
+POOL_WAIT: Final = Spec(
+    "gantry_database_pool_wait_seconds",
+    "histogram",
+    "Seconds until the pool gave a connection, or gave up.",
+    "How long do statements wait? `histogram_quantile(0.99, sum by (le) (rate(gantry_database_pool_wait_seconds_bucket[5m])))`",
+    (),
+    "seconds",
+)
+DATABASE_FAILURES: Final = Spec(
+    "gantry_database_failures_total",
+    "counter",
+    "Requests answered 503 for the database's sake, by cause: unreachable, exhausted (no connection of the pool became free), contended.",
+    'Is PostgreSQL lost? `sum(rate(gantry_database_failures_total{cause="unreachable"}[1m])) > 0`',
+    ("cause",),
+)
+
+DATABASE_METRICS: Final = (POOL_CONNECTIONS, POOL_WAIT, DATABASE_FAILURES)
+
+# --- The signals themselves, by each worker ---------------------------------------------------------------------------
+SPANS: Final = Spec(
+    "gantry_spans_total",
+    "counter",
+    "Spans that ended, by what became of them: sent, failed (the collector did not take them), dropped (no room in the queue).",
+    'Are traces complete? `sum(rate(gantry_spans_total{result!="sent"}[5m]))`',
+    ("result",),
+)
+
+SIGNAL_METRICS: Final = (SPANS,)
 
 # --- The server, by the admin process ---------------------------------------------------------------------------------
 WORKERS: Final = Spec(

@@ -1,58 +1,186 @@
-"""Metrics of one process. Values live in files when gunicorn has several workers (``PROMETHEUS_MULTIPROC_DIR``), in memory otherwise."""
+"""What one worker process counts. Values live in files when gunicorn has several workers (``PROMETHEUS_MULTIPROC_DIR``), else in memory.
 
-from typing import Final
+Requests are measured by the functions of prometheus-fastapi-instrumentator, which define names, labels and what is read of a request.
+Its middleware is ours (``app.api.middleware.observation``): it would look for the route a second time, and make a request and a
+response object for each request; see docs/performance.md for what that costs.
+"""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, Protocol
 
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_fastapi_instrumentator import metrics as instrumentator
+
+from app.core.config import MetricsSettings
 from app.core.limits import Verdict
+from app.core.telemetry.catalogue import (
+    DATABASE_FAILURES,
+    IDEMPOTENCY,
+    IN_FLIGHT,
+    POOL_CONNECTIONS,
+    POOL_WAIT,
+    RATE_LIMIT,
+    REQUEST_DURATION,
+    REQUEST_SIZE,
+    RESPONSE_SIZE,
+    SPANS,
+    WAITING_FOR_DATABASE,
+)
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that have a label of their own; any other is ``OTHER``, since a client can invent them."""
 
-LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Seconds."""
+type Observe = Callable[[instrumentator.Info], None]
+
+
+type IdempotencyResult = Literal["first", "replayed", "in_progress", "reused"]
+type DatabaseFailure = Literal["unreachable", "exhausted", "contended"]
+type PoolState = tuple[int, int]
+"""Connections in use, and idle ones."""
+
+
+class SpanTotals(Protocol):
+    """What became of spans, since the process started."""
+
+    @property
+    def sent(self) -> int:
+        """Taken by the collector."""
+
+    @property
+    def failed(self) -> int:
+        """Not taken."""
+
+    @property
+    def dropped(self) -> int:
+        """Without room in the queue."""
+
+
+class _Message(NamedTuple):
+    """What the instrumentator's functions read of a request and of a response: the length of its body, by the header's name."""
+
+    headers: dict[str, int]
 
 
 class Metrics:
     """What this process counts. Every label's values are bounded by the code: route templates, known methods, real statuses."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: MetricsSettings) -> None:
+        self.enabled: Final = settings.enabled
         self.registry: Final = CollectorRegistry()
         """For a process on its own; with several, the admin process reads their files."""
-        self._requests = Histogram(
-            "gantry_http_request_duration_seconds",
-            "Seconds from a request's first handling to its last byte, by route template.",
-            ["route", "method", "status"],
-            buckets=LATENCY_BUCKETS,
-            registry=self.registry,
+        self.in_flight = 0
+        """Requests that have begun and not ended."""
+        self.waiting = 0
+        """Of these, those that wait for a connection of the pool."""
+        if not self.enabled:
+            return
+        self._observe_duration = _made(
+            instrumentator.latency(
+                REQUEST_DURATION.name,
+                REQUEST_DURATION.meaning,
+                buckets=REQUEST_DURATION.buckets,
+                registry=self.registry,
+            )
         )
-        self.in_flight = Gauge(
-            "gantry_http_requests_in_flight",
-            "Requests being worked on.",
-            registry=self.registry,
-            multiprocess_mode="livesum",
+        self._observe_request_size = _made(
+            instrumentator.request_size(
+                REQUEST_SIZE.name, REQUEST_SIZE.meaning, should_include_status=False, registry=self.registry
+            )
         )
-        self._limited = Counter(
-            "gantry_rate_limit_total",
-            "Requests counted by the rate limiter, by result and by who counted.",
-            ["result", "source"],
-            registry=self.registry,
+        self._observe_response_size = _made(
+            instrumentator.response_size(
+                RESPONSE_SIZE.name, RESPONSE_SIZE.meaning, should_include_status=False, registry=self.registry
+            )
         )
-        self._children: dict[tuple[str, str, int], Histogram] = {}
-        self._limited_children: dict[tuple[bool, str], Counter] = {}
+        self._in_flight = IN_FLIGHT.gauge(self.registry)
+        self._waiting = WAITING_FOR_DATABASE.gauge(self.registry)
+        self._pool_connections = POOL_CONNECTIONS.gauge(self.registry)
+        self._pool_wait = POOL_WAIT.histogram(self.registry)
+        self._failures = DATABASE_FAILURES.counter(self.registry)
+        self._idempotency = IDEMPOTENCY.counter(self.registry)
+        self._limited = RATE_LIMIT.counter(self.registry)
+        self._limited_children: dict[tuple[str, bool, str], Counter] = {}
+        self._totals = Totals()
+        self._spans = SPANS.counter(self.registry)
 
-    def observe_request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Record one finished request. Looking up a child by labels costs more than recording, so children are kept."""
-        key = (route, method if method in METHODS else "OTHER", status)
-        child = self._children.get(key)
-        if child is None:
-            child = self._children[key] = self._requests.labels(*key)
-        child.observe(seconds)
+    def observe_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """Record one finished request; ``received`` and ``sent`` are bytes of bodies."""
+        if not self.enabled:
+            return
+        info = instrumentator.Info(
+            _Message({"Content-Length": received}),  # type: ignore[arg-type]  # all that is read of a request
+            _Message({"Content-Length": sent}),  # type: ignore[arg-type]
+            bounded_method(method),
+            route,
+            str(status),
+            seconds,
+        )
+        self._observe_duration(info)
+        self._observe_response_size(info)
+        if received:
+            self._observe_request_size(info)
 
     def rate_limited(self, verdict: Verdict) -> None:
         """Count one decision of the limiter; the source ``failed_open`` says that the shared store was lost."""
-        key = (verdict.allowed, verdict.source)
+        if not self.enabled:
+            return
+        key = (verdict.policy.name, verdict.allowed, verdict.source)
         child = self._limited_children.get(key)
         if child is None:
-            child = self._limited_children[key] = self._limited.labels("allowed" if key[0] else "refused", key[1])
+            result = "allowed" if verdict.allowed else "refused"
+            child = self._limited_children[key] = self._limited.labels(verdict.policy.name, result, verdict.source)
         child.inc()
+
+    def retried(self, result: IdempotencyResult) -> None:
+        """Count one request with an ``Idempotency-Key``."""
+        if self.enabled:
+            self._idempotency.labels(result).inc()
+
+    def database_failed(self, cause: DatabaseFailure) -> None:
+        """Count one request that was answered 503."""
+        if self.enabled:
+            self._failures.labels(cause).inc()
+
+    def pool_gave(self, seconds: float) -> None:
+        """Record how long a connection of the pool took to get."""
+        if self.enabled:
+            self._pool_wait.observe(seconds)
+
+    def publish(self, pool: PoolState, spans: SpanTotals | None) -> None:
+        """Bring up to date what is not counted as it happens; called some times a second.
+
+        A gauge is looked at when Prometheus scrapes it: to write it for each request would cost more than to measure the request.
+        """
+        if not self.enabled:
+            return
+        self._waiting.set(self.waiting)
+        self._in_flight.set(max(0, self.in_flight - self.waiting))
+        in_use, idle = pool
+        self._pool_connections.labels("in_use").set(in_use)
+        self._pool_connections.labels("idle").set(idle)
+        if spans is not None:
+            for result, total in (("sent", spans.sent), ("failed", spans.failed), ("dropped", spans.dropped)):
+                self._totals.advance(self._spans.labels(result), result, total)
+
+
+class Totals:
+    """Counters of what somebody else counts: they are advanced by what came since the last look."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def advance(self, counter: Counter, name: str, total: int) -> None:
+        """``total`` of ``name`` so far, in this process."""
+        counter.inc(max(0, total - self._seen.get(name, 0)))
+        self._seen[name] = total
+
+
+def bounded_method(method: str) -> str:
+    """The method as a label."""
+    return method if method in METHODS else "OTHER"
+
+
+def _made(observe: Observe | None) -> Observe:
+    if observe is None:
+        raise ValueError("the registry has a metric of this name already")
+    return observe
