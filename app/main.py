@@ -47,6 +47,7 @@ def create_app(
     install_middleware(app, settings.http, status, metrics)
     install_openapi(app, settings.http)
     install_tracing(app, tracing)
+    app.state.tracing = tracing
     return app
 
 
