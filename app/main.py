@@ -36,7 +36,7 @@ def create_app(settings: Settings, status: ProcessStatus | None = None) -> FastA
     for router in (*v1.ROUTERS, root.router, docs_router(settings)):
         app.include_router(router)
     install_error_handlers(app)
-    install_middleware(app, settings.http, status, metrics)
+    install_middleware(app, settings.http, status, metrics, log_requests=settings.log.requests)
     install_openapi(app, settings.http)
     return app
 

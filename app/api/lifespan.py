@@ -14,6 +14,7 @@ from app.core.background import every, running
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
+from app.core.logs.level import look_for_level
 from app.core.schema import find_schema
 from app.core.security import KeyRing
 from app.core.status import ProcessStatus
@@ -42,6 +43,7 @@ def lifespan(
 
         async def heartbeat() -> None:
             status.heartbeat()
+            look_for_level()
 
         async def forget_expired_answers() -> None:
             await forget_expired(process.database)
