@@ -20,8 +20,8 @@ ENVIRONMENT := .venv/.synced
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: $(ENVIRONMENT)  ## start everything on 127.0.0.1:8000 until Ctrl-C (other ports: PORT=8080 ADMIN_PORT=9090)
-	@$(PYTHON) -m app.dev run --port $(PORT) --admin-port $(ADMIN_PORT) --stop-with-parent
+run: $(ENVIRONMENT)  ## start everything on 127.0.0.1:8000 until Ctrl-C (other ports: PORT=8080 ADMIN_PORT=9090; spans: TRACE_CONSOLE=1)
+	@$(PYTHON) -m app.dev run --port $(PORT) --admin-port $(ADMIN_PORT) --stop-with-parent $(if $(TRACE_CONSOLE),--trace-console)
 
 key:  ## print a fresh development key with every scope for the running `make run`, and nothing else
 	@test -x $(PYTHON) || { echo 'make key: nothing is running here; start it with `make run`' >&2; exit 1; }

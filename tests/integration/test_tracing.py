@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from app.core.config import Settings
 from app.core.limits import Verdict
 from app.core.telemetry.current import current_request
+from app.core.telemetry.span_catalogue import EVENTS, RESOURCE, SPAN_SPECS
 from app.dev.temporary import temporary_valkey
 from app.main import create_app
 from tests.conftest import Api, make_key, make_settings
@@ -357,3 +358,27 @@ async def test_two_at_once_keep_to_their_traces(traced: Traced) -> None:
     assert {ids(span)[0]: ids(span)[2] for span in reads} == servers, (
         "a gathered read is a span of each that waited for it"
     )
+
+
+async def test_all_that_spans_say_is_documented(traced: Traced) -> None:
+    async with traced.api.client(headers=SAMPLED) as client:
+        made = await client.post(ITEMS, json={"name": "Engine"}, headers={"Idempotency-Key": "k"})
+        await client.get(made.headers["location"])
+        await client.patch(made.headers["location"], json={"name": "Loom"})
+        await client.get(f"{ITEMS}?limit=1&name=x&sort=name")
+        await client.delete(made.headers["location"])
+        await client.get("/unheard-of")
+        await client.post("/api/v1/users", json={"name": "Ada", "email": "ada@example.com", "age": 36})
+        await client.post("/api/v1/users", json={"name": "Ada", "email": "ada@example.com", "age": 36})
+        await client.post("/api/v1/users", json={"name": "Ada"})
+        await client.request("BREW", ITEMS)
+    spans = traced.spans()
+    met = set()
+    for span in spans:
+        (spec, *_) = (s for s in SPAN_SPECS if s.pattern.fullmatch(span.name) and s.kind == span.kind.name.lower())
+        met.add(spec.name)
+        assert set(attributes(span)) <= set(spec.attributes), span.name
+        for event in span.events:
+            assert set(event.attributes or {}) <= set(EVENTS[event.name])
+    assert met == {spec.name for spec in SPAN_SPECS}, "each kind was made"
+    assert set(RESOURCE) - {"k8s.pod.name", "k8s.namespace.name", "k8s.node.name"} <= set(spans[0].resource.attributes)

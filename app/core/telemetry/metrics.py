@@ -13,10 +13,12 @@ from prometheus_fastapi_instrumentator import metrics as instrumentator
 
 from app.core.config import MetricsSettings
 from app.core.limits import Verdict
+from app.core.logging import dropped_lines
 from app.core.telemetry.catalogue import (
     DATABASE_FAILURES,
     IDEMPOTENCY,
     IN_FLIGHT,
+    LOG_LINES_DROPPED,
     POOL_CONNECTIONS,
     POOL_WAIT,
     RATE_LIMIT,
@@ -102,6 +104,7 @@ class Metrics:
         self._limited_children: dict[tuple[str, bool, str], Counter] = {}
         self._totals = Totals()
         self._spans = SPANS.counter(self.registry)
+        self._lines_dropped = LOG_LINES_DROPPED.counter(self.registry)
 
     def observe_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Record one finished request; ``received`` and ``sent`` are bytes of bodies."""
@@ -158,6 +161,7 @@ class Metrics:
         in_use, idle = pool
         self._pool_connections.labels("in_use").set(in_use)
         self._pool_connections.labels("idle").set(idle)
+        self._totals.advance(self._lines_dropped, "lines", dropped_lines())
         if spans is not None:
             for result, total in (("sent", spans.sent), ("failed", spans.failed), ("dropped", spans.dropped)):
                 self._totals.advance(self._spans.labels(result), result, total)
