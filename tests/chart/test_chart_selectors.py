@@ -126,7 +126,7 @@ def test_a_budget_covers_the_pods_of(component: str) -> None:
 
 @pytest.mark.parametrize("values", [POD_MONITOR, SERVICE_MONITOR], ids=["pods", "services"])
 def test_monitors_scrape_ports_that_exist(values: Values) -> None:
-    """The admin port, and both exporters."""
+    """The admin port, and every exporter."""
     rendered = render(values)
     scraped = set()
     for monitor in of_kind(rendered, "PodMonitor") + of_kind(rendered, "ServiceMonitor"):
@@ -143,7 +143,7 @@ def test_monitors_scrape_ports_that_exist(values: Values) -> None:
                 assert len(having) == 1, "scraped twice"
         assert {e["port"] for e in endpoints} <= ports
         scraped |= {e["port"] for e in endpoints}
-    assert scraped == {"admin", "cache-metrics", "metrics"}
+    assert scraped == {"admin", "cache-metrics", "metrics", "limits-metrics"}
 
 
 @pytest.mark.parametrize("release", ["1234", "1e3", "true", "my.api"])
