@@ -133,10 +133,10 @@ def test_traces_go_to_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
-@pytest.mark.parametrize("ratio", [0, 0.1, 0.000001, 1, 1.0])
-def test_any_part_of_the_traces_can_be_written(monkeypatch: pytest.MonkeyPatch, ratio: float) -> None:
-    """Helm writes small numbers in its own way."""
-    assert settings(monkeypatch, render({"tracing": {"sampleRatio": ratio}})).tracing.sample_ratio == ratio
+@pytest.mark.parametrize("ratio", [0, 0.1, 0.000001, 1, 1.0, "0.07", ".5", "1.0"])
+def test_any_part_of_the_traces_can_be_written(monkeypatch: pytest.MonkeyPatch, ratio: float | str) -> None:
+    """Helm writes small numbers in its own way, and `--set` makes text of any that is not whole."""
+    assert settings(monkeypatch, render({"tracing": {"sampleRatio": ratio}})).tracing.sample_ratio == float(ratio)
 
 
 def test_attributes_may_hold_any_character() -> None:

@@ -44,8 +44,8 @@ EXTERNAL_LIMITS = {"limits": {"mode": "external", "externalSecret": "shared-valk
 NO_POOLER = {"pgbouncer": {"enabled": False}, "database": {"maxConnections": 500}}
 POD_MONITOR = {"metrics": {"podMonitor": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
 SERVICE_MONITOR = {"metrics": {"serviceMonitor": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
-ANNOTATIONS = {"metrics": {"annotations": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
-TRACING = {"tracing": {"endpoint": "http://collector.elsewhere:4318"}, "networkPolicy": {"otlp": [LAN]}}
+ANNOTATIONS: Values = {"metrics": {"annotations": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
+TRACING: Values = {"tracing": {"endpoint": "http://collector.elsewhere:4318"}, "networkPolicy": {"otlp": [LAN]}}
 
 CONTEXTS: list[tuple[str, Values]] = [
     ("ingress.", INGRESS),
