@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from limits import parse as parse_limit
 
 from app.api.context import LifespanState, Process
-from app.core.background import every, running
+from app.core.background import every, running, ticking
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
 from app.core.schema import find_schema
 from app.core.security import KeyRing
-from app.core.status import ProcessStatus
+from app.core.status import TICK_SECONDS, ProcessStatus
+from app.core.telemetry.garbage import GarbageWatch
 from app.core.telemetry.metrics import Metrics
 from app.services.api_keys import register_bootstrap_key
 from app.services.callers import Callers
@@ -26,7 +27,6 @@ from app.utils.cursors import CursorSigner
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.process")
 
-HEARTBEAT_SECONDS: Final = 1.0
 SCHEMA_RETRY_SECONDS: Final = 3.0
 HOUSEKEEPING_SECONDS: Final = 600.0
 
@@ -35,28 +35,32 @@ def lifespan(
     settings: Settings, status: ProcessStatus, metrics: Metrics
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     """The application's lifespan."""
+    garbage = GarbageWatch(metrics.registry)
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[LifespanState]:  # noqa: ARG001 - Starlette passes it
         process = open_process(settings, status, metrics)
 
-        async def heartbeat() -> None:
-            status.heartbeat()
+        def tick(lateness: float) -> None:
+            status.tick(lateness)
+            garbage.flush()
 
         async def forget_expired_answers() -> None:
             await forget_expired(process.database)
 
         loops = running(
-            every(HEARTBEAT_SECONDS, heartbeat),
+            ticking(TICK_SECONDS, tick),
             wait_for_schema(process),
             every(settings.security.last_used_flush_seconds, process.callers.write_last_used),
             every(HOUSEKEEPING_SECONDS, forget_expired_answers),
         )
         try:
-            async with loops:
-                status.ready()
-                yield {"process": process}
+            with garbage.watching():
+                async with loops:
+                    status.ready()
+                    yield {"process": process}
         finally:
+            status.ticks_end()
             await close_process(process)
 
     return live
@@ -102,7 +106,7 @@ async def wait_for_schema(process: Process) -> None:
             if state.in_range:
                 await process.database.settle_prepared_statements()
                 await _bootstrap(process)
-                process.status.schema_seen()
+                process.status.schema_seen(state.revision)
                 log.info("schema_in_range", detail=state.advice, prepared_statements=process.database.prepares)
                 return
             advice = state.advice
