@@ -158,32 +158,36 @@ def test_scrapes_of_ten_thousand_series_wait_for_nothing_and_stop_nobody(tmp_pat
             times[path].append(time.perf_counter() - started)
             time.sleep(0.05)
 
-        def lags(seconds: float) -> tuple[float, float]:
-            """Which part of the looks at workers' loops found them at most 25 and 100 milliseconds late, in a time from now on."""
-            before = counters(server.metrics())
-            time.sleep(seconds)
-            after = counters(server.metrics())
-            count, *below = (
-                after[n] - before[n] for n in (f"{LAG}_count", *(f'{LAG}_bucket{{le="{le}"}}' for le in (0.025, 0.1)))
-            )
-            assert count > 30
-            return below[0] / count, below[1] / count
+        def looks() -> list[float]:
+            """Looks at workers' loops until now: all, and those that found them at most 25 and 100 milliseconds late."""
+            page = counters(server.metrics())
+            return [page[name] for name in (f"{LAG}_count", f'{LAG}_bucket{{le="0.025"}}', f'{LAG}_bucket{{le="0.1"}}')]
 
-        control = lags(5)
-        with meanwhile(lambda: ask("/metrics"), lambda: ask("/readyz")):
-            scraped = lags(5)
-        answers, probes = (
-            sorted(times[path][3:]) for path in ("/metrics", "/readyz")
-        )  # the first waits for its format
+        def late(before: list[float], after: list[float]) -> list[float]:
+            """The looks in between: all, and those that found them later than that."""
+            count, *in_time = (b - a for a, b in zip(before, after, strict=True))
+            return [count, *(count - number for number in in_time)]
+
+        idle, scraped = [0.0] * 3, [0.0] * 3
+        marks = [looks()]
+        for _ in range(2):  # in turns: others use this machine too
+            marks.append(looks())
+            idle = [sum(both) for both in zip(idle, late(*marks[-2:]), strict=True)]
+            with meanwhile(lambda: ask("/metrics"), lambda: ask("/readyz")):
+                marks.append(looks())
+            scraped = [sum(both) for both in zip(scraped, late(*marks[-2:]), strict=True)]
+        # The first may wait until there is a page in its format.
+        answers, probes = (sorted(times[path][3:]) for path in ("/metrics", "/readyz"))
         assert len(answers) > 20
         print(f"/metrics: median {statistics.median(answers):.4f}, 90 % {answers[len(answers) * 9 // 10]:.4f}")
         print(f"/readyz: median {statistics.median(probes):.4f}, 90 % {probes[len(probes) * 9 // 10]:.4f}")
-        print(f"lag at most 25 and 100 ms: {control} idle, {scraped} scraped")
+        print(f"looks at loops, late by 25 ms, by 100 ms: {idle} idle, {scraped} scraped")
         assert statistics.median(answers) < 0.1
         assert answers[len(answers) * 9 // 10] < 0.25
         assert probes[len(probes) * 9 // 10] < 0.25
-        assert scraped[0] > control[0] - 0.15
-        assert scraped[1] > control[1] - 0.1
+        assert min(idle[0], scraped[0]) > 50
+        assert scraped[1] / scraped[0] < idle[1] / idle[0] + 0.2
+        assert scraped[2] / scraped[0] < idle[2] / idle[0] + 0.1
 
 
 def test_a_loop_that_is_stuck_is_seen_while_it_is(tmp_path: Path) -> None:
@@ -191,16 +195,13 @@ def test_a_loop_that_is_stuck_is_seen_while_it_is(tmp_path: Path) -> None:
         until(lambda: both_ready(server))
         until(lambda: server.metric("gantry_event_loop_stalled_seconds") < 0.3)
         before = counters(server.metrics())
-        stuck = pool.submit(server.get, "/stuck/2")
+        stuck = pool.submit(server.get, "/stuck/4")
         until(lambda: server.metric("gantry_event_loop_stalled_seconds") > 0.5)
         assert not stuck.done()
         during = counters(server.metrics())
         assert not stuck.done()
-        late = {
-            name: [page[f"{LAG}_count"] - page[f'{LAG}_bucket{{le="0.1"}}'] for page in (before, during)]
-            for name in (LAG,)
-        }
-        assert late[LAG][1] >= late[LAG][0] + 3
+        late = [page[f"{LAG}_count"] - page[f'{LAG}_bucket{{le="0.1"}}'] for page in (before, during)]
+        assert late[1] >= late[0] + 3
         assert stuck.result(PATIENCE).status == 200
         until(lambda: server.metric("gantry_event_loop_stalled_seconds") < 0.3)
 

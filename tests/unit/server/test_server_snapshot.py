@@ -86,11 +86,11 @@ async def test_a_scrape_does_not_wait_for_the_next_snapshot(snapshot: Snapshot, 
     for _ in range(30):
         started = time.perf_counter()
         page = await snapshot.page(Format())
-        assert time.perf_counter() - started < 0.1
+        assert time.perf_counter() - started < 0.25
         ages.append(value(page, "gantry_metrics_snapshot_age_seconds"))
         await asyncio.sleep(0.03)
     assert sorted(ages) != ages, "it grows, and begins anew with each snapshot"
-    assert 0.3 < max(ages) < 1.5
+    assert 0.3 < max(ages) < 3
     assert value(page, "gantry_metrics_render_seconds") >= 0.3
 
 
