@@ -80,6 +80,8 @@ COPY --from=project /project /opt/gantry
 USER 10001:10001
 ARG VERSION=
 ARG REVISION=
+# Shown by /metrics (gantry_build_info).
+ENV GANTRY_REVISION="${REVISION}"
 LABEL org.opencontainers.image.title="gantry" \
       org.opencontainers.image.description="A production platform for a Python API on Kubernetes" \
       org.opencontainers.image.licenses="Apache-2.0" \

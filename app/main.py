@@ -29,7 +29,8 @@ def create_app(
     ``span_exporter`` stands in for the one that the settings name; for tests.
     """
     status = status or LocalStatus()
-    metrics, tracing = Metrics(settings.metrics), Tracing(settings.tracing, span_exporter)
+    metrics = Metrics(settings.metrics, status.exemplars_file)
+    tracing = Tracing(settings.tracing, span_exporter)
     app = FastAPI(
         title="Gantry",
         version=__version__,

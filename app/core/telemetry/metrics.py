@@ -6,6 +6,7 @@ response object for each request; see docs/performance.md for what that costs.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter
@@ -28,6 +29,7 @@ from app.core.telemetry.catalogue import (
     SPANS,
     WAITING_FOR_DATABASE,
 )
+from app.core.telemetry.exemplars import Exemplars
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that have a label of their own; any other is ``OTHER``, since a client can invent them."""
@@ -66,8 +68,10 @@ class _Message(NamedTuple):
 class Metrics:
     """What this process counts. Every label's values are bounded by the code: route templates, known methods, real statuses."""
 
-    def __init__(self, settings: MetricsSettings) -> None:
+    def __init__(self, settings: MetricsSettings, exemplars_file: Path | None = None) -> None:
+        """``exemplars_file`` is where the process that shows the metrics looks for exemplars."""
         self.enabled: Final = settings.enabled
+        self.exemplars: Final = Exemplars(exemplars_file if settings.enabled and settings.exemplars else None)
         self.registry: Final = CollectorRegistry()
         """For a process on its own; with several, the admin process reads their files."""
         self.in_flight = 0
@@ -106,8 +110,10 @@ class Metrics:
         self._spans = SPANS.counter(self.registry)
         self._lines_dropped = LOG_LINES_DROPPED.counter(self.registry)
 
-    def observe_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Record one finished request; ``received`` and ``sent`` are bytes of bodies."""
+    def observe_request(
+        self, method: str, route: str, status: int, seconds: float, received: int, sent: int, trace_id: str = ""
+    ) -> None:
+        """Record one finished request; ``received`` and ``sent`` are bytes of bodies, ``trace_id`` that of a request that is recorded."""
         if not self.enabled:
             return
         info = instrumentator.Info(
@@ -122,6 +128,9 @@ class Metrics:
         self._observe_response_size(info)
         if received:
             self._observe_request_size(info)
+        if trace_id:
+            labels = (("handler", route), ("method", info.method), ("status", info.modified_status))
+            self.exemplars.note(REQUEST_DURATION.name, labels, seconds, trace_id)
 
     def rate_limited(self, verdict: Verdict) -> None:
         """Count one decision of the limiter; the source ``failed_open`` says that the shared store was lost."""
