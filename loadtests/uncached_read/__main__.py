@@ -10,13 +10,12 @@ from pathlib import Path
 import uvloop
 
 from app.dev.errors import DevelopmentError
-from loadtests.uncached_read.backing import Backing, backing
-from loadtests.uncached_read.client import WrongAnswer
-from loadtests.uncached_read.cpu import cpus, pinned
-from loadtests.uncached_read.ratios import Ratio
-from loadtests.uncached_read.report import Comparison, compare, cost_table, ratio_table, surroundings, write
-from loadtests.uncached_read.rounds import Block, Plan, run_rounds
-from loadtests.uncached_read.servers import common_variant, gantry_variant, serving
+from loadtests.paired.backing import Backing, backing
+from loadtests.paired.cpu import cpus, pinned
+from loadtests.paired.report import Comparison, compare, cost_table, ratio_table, surroundings, write
+from loadtests.paired.rounds import Plan, all_blocks
+from loadtests.paired.servers import common_variant, gantry_variant, serving
+from loadtests.paired.workloads import WrongAnswer
 
 GANTRY, COMMON, COMMON_ASYNC = "gantry", "common way", "common way, async"
 UNSHARED = "gantry, own limits"
@@ -94,17 +93,12 @@ def main(arguments: list[str]) -> int:
 def show(shared: Backing, plan: Plan, server_cpu: int | None, output: Path) -> None:
     """Measure the servers, print the tables and write the file."""
     around = surroundings(shared.postgres_version)
-    blocks: list[Block] = []
-    expected = plan.rounds * 2 * len(VARIANTS)
     with (
         tempfile.TemporaryDirectory(prefix="uncached-read-") as logs,
         serving(VARIANTS, shared, Path(logs), server_cpu) as servers,
     ):
-        for block in run_rounds(servers, plan):
-            blocks.append(block)
-            if sys.stderr.isatty():
-                print(f"\rblock {len(blocks)} of {expected}", end="", file=sys.stderr, flush=True)
-    ratios: dict[Comparison, Ratio] = compare(blocks, COMPARISONS, plan.seed)
+        blocks = all_blocks(servers, plan)
+    ratios = compare(blocks, COMPARISONS, plan.seed)
     write(output, around, plan, blocks, ratios)
     print(f"\n{plan.rounds} rounds of {plan.requests} requests twice for each variant, seed {plan.seed}")
     print(f"\n{cost_table(blocks)}\n\n{ratio_table(ratios)}\n\nEverything: {output}")

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from loadtests.uncached_read.ratios import Ratio, bootstrap, costs, paired_ratios
-from loadtests.uncached_read.rounds import Block, Plan
+from loadtests.paired.ratios import Ratio, bootstrap, costs, paired_ratios
+from loadtests.paired.rounds import Block, Plan
 
 PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "httptools", "gunicorn")
 

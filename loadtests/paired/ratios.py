@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from loadtests.uncached_read.rounds import Block
+from loadtests.paired.rounds import Block
 
 RESAMPLES = 10_000
 
