@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -75,8 +76,41 @@ def serve() -> None:
         from app.core.logging import configure_logging
         from app.main import create_app
 
-        configure_logging(settings.log)
+        configure_logging(settings.log, buffered=True)
         run_server(settings, create_app, problem_body)
+
+
+class LogLevel(StrEnum):
+    """What ``gantry log-level`` takes."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+    default = "default"
+
+
+@cli.command("log-level")
+def log_level(
+    level: Annotated[LogLevel | None, typer.Argument(help="`default`: as configured. Left out: print it.")] = None,
+) -> None:
+    """Print the log level of the server that runs here, or change it, without a restart."""
+    from app.core.logs.level import LevelFile
+    from app.core.server.runtime import running_servers
+
+    settings = _settings()
+    parent = settings.server.runtime_dir
+    servers = running_servers(parent)
+    if not servers:
+        _fail(f"no server of this user runs with its folder below {parent} (GANTRY_SERVER__RUNTIME_DIR)")
+    for folder in servers:
+        file = LevelFile(folder)
+        if level is not None:
+            try:
+                file.write(None if level is LogLevel.default else level.value)
+            except OSError as error:
+                _fail(f"the level can't be written to {folder}: {error.strerror}")
+        typer.echo(file.read() or settings.log.level)
 
 
 @cli.command()

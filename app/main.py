@@ -44,7 +44,7 @@ def create_app(
     for router in (*v1.ROUTERS, root.router, docs_router(settings)):
         app.include_router(router)
     install_error_handlers(app)
-    install_middleware(app, settings.http, status, metrics)
+    install_middleware(app, settings.http, status, metrics, log_requests=settings.log.requests)
     install_openapi(app, settings.http)
     install_tracing(app, tracing)
     return app

@@ -14,6 +14,7 @@ from app.core.background import every, running
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
+from app.core.logs.level import look_for_level
 from app.core.schema import find_schema
 from app.core.security import KeyRing
 from app.core.status import ProcessStatus
@@ -44,6 +45,7 @@ def lifespan(
 
         async def heartbeat() -> None:
             status.heartbeat()
+            look_for_level()
 
         async def publish() -> None:
             metrics.publish(process.database.pool_state, tracing.processor)

@@ -8,13 +8,19 @@ import logging
 import os
 import sys
 import time
+import warnings
 
+import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.config import Settings
+from app.core.logging import configure_logging
 from app.core.server.run import prepare_runtime, run_server
 from app.core.server.signals import signals_held
 from app.core.status import ProcessStatus
+from app.core.telemetry.current import CurrentRequest, current_request
+
+REQUEST_ID = "request-1"
 
 
 def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
@@ -44,6 +50,8 @@ def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
                 raise RuntimeError("a defect")
             case ["schema"]:
                 status.schema_seen()
+            case ["say", count]:
+                say(int(count))
             case ["early"]:
                 await answer(send, b"early", (b"connection", b"close"))
                 return
@@ -57,6 +65,16 @@ def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
         await answer(send, "\n".join(lines).encode())
 
     return app
+
+
+def say(count: int) -> None:
+    """Say things as a request would, by each way there is."""
+    current_request.set(CurrentRequest(REQUEST_ID, "a" * 32))
+    logging.getLogger("somebody").warning("said by a library")
+    logging.getLogger("alembic.runtime.migration").warning("said by Alembic")
+    warnings.warn("old ways", DeprecationWarning, stacklevel=1)
+    for n in range(count):
+        structlog.get_logger("gantry.test").info("said", n=n, padding="." * (n * 37 % 2000))
 
 
 async def run_lifespan(variation: str, status: ProcessStatus, receive: Receive, send: Send) -> None:
@@ -97,9 +115,12 @@ def serve() -> None:
         time.sleep(1)
     from app.api.problems import problem_body
 
-    logging.basicConfig(
-        stream=sys.stdout, level=logging.INFO, format="log %(process)d %(name)s %(levelname)s %(message)s"
-    )
+    if "own-logs" in (settings.http.public_url or ""):
+        configure_logging(settings.log, buffered=True)
+    else:
+        logging.basicConfig(
+            stream=sys.stdout, level=logging.INFO, format="log %(process)d %(name)s %(levelname)s %(message)s"
+        )
     run_server(settings, make_app, problem_body)
 
 

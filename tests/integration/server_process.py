@@ -74,7 +74,14 @@ def gone(pid: int) -> bool:
 class Server:
     """A running ``serve_script.py``."""
 
-    def __init__(self, folder: Path, server: dict[str, object], http: dict[str, object]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: dict[str, object],
+        http: dict[str, object],
+        log: dict[str, object],
+        stdout: int | None,
+    ) -> None:
         self.folder = folder / "runtime"
         self.folder.mkdir(exist_ok=True)
         self.port, self.admin_port = free_port(), free_port()
@@ -84,6 +91,7 @@ class Server:
             "database": {"url": "postgresql://host/name"},
             "security": {"key_peppers": SECRETS, "cursor_keys": SECRETS},
             "http": {"header_timeout": 1} | http,
+            "log": log,
             "server": {
                 "host": "127.0.0.1",
                 "port": self.port,
@@ -96,7 +104,7 @@ class Server:
             }
             | server,
         }
-        with self.log_file.open("wb") as log:
+        with self.log_file.open("wb") as output:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
@@ -109,8 +117,8 @@ class Server:
                 cwd=ROOT,
                 env={k: v for k, v in os.environ.items() if not k.startswith("PROMETHEUS_")},
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=output if stdout is None else stdout,
+                stderr=output,
                 start_new_session=True,
             )
 
@@ -161,10 +169,16 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: Path, *, ready: bool = True, http: dict[str, object] | None = None, **settings: object
+    folder: Path,
+    *,
+    ready: bool = True,
+    http: dict[str, object] | None = None,
+    log: dict[str, object] | None = None,
+    stdout: int | None = None,
+    **settings: object,
 ) -> Iterator[Server]:
-    """A server that is killed, with all its processes, if it still runs in the end."""
-    server = Server(folder, settings, http or {})
+    """A server that is killed, with all its processes, if it still runs in the end. ``stdout`` is a descriptor; else a file."""
+    server = Server(folder, settings, http or {}, log or {}, stdout)
     try:
         if ready:
             until(lambda: server.process.poll() is not None or server.ready())

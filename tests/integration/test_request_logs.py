@@ -5,9 +5,14 @@ import asyncio
 import pytest
 import structlog
 from prometheus_client import generate_latest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from tests.conftest import Api
+from app.api.middleware.identity import Identity
+from app.api.middleware.observation import Observation
+from app.core.config import LogSettings, Settings
+from tests.conftest import Api, live
 from tests.integration.tools import ADA, HOST, RING, eventually, get, send
 
 USERS = "/api/v1/users"
@@ -41,6 +46,25 @@ async def test_a_request_is_one_line_without_secrets(api: Api) -> None:
     assert (third["status"], third["problem"], third["key_id"]) == (422, "validation-failed", 1)
     for secret in ("s3cret", api.key[19:], wrong[19:], "ada@example.com"):
         assert secret not in repr(events)
+
+
+@pytest.mark.parametrize(("status", "lines"), [(200, 0), (404, 0), (499, 0), (500, 1), (503, 1)])
+async def test_without_lines_for_requests_those_that_failed_have_one(api: Api, status: int, lines: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(status_code=status)(scope, receive, send)
+
+    with capture_logs() as events:
+        await send(Identity(Observation(app, api.process.metrics, log_requests=False), ()), "GET", "/")
+    assert [event["status"] for event in events] == [status] * lines
+
+
+async def test_the_setting_reaches_the_layer(settings: Settings) -> None:
+    for requests in (False, True):
+        with_log = settings.model_copy(update={"log": LogSettings(requests=requests)})
+        async with live(with_log) as api, api.client() as client:
+            with capture_logs() as events:
+                await client.get("/api/v1/protected")
+            assert [event["event"] for event in events].count("request") == requests
 
 
 async def test_a_client_that_left_is_499(api: Api) -> None:

@@ -30,11 +30,13 @@ from app.core.status import ProcessStatus
 from app.core.telemetry.metrics import Metrics
 
 
-def install_middleware(app: FastAPI, settings: HttpSettings, status: ProcessStatus, metrics: Metrics) -> None:
+def install_middleware(
+    app: FastAPI, settings: HttpSettings, status: ProcessStatus, metrics: Metrics, *, log_requests: bool
+) -> None:
     """Put the layers around the application, in the order of the table above."""
     app.user_middleware = [
         Middleware(Identity, settings.trusted_proxies),
-        Middleware(Observation, metrics),
+        Middleware(Observation, metrics, log_requests=log_requests),
         Middleware(ResponseHeaders, hsts_seconds=settings.hsts_seconds, status=status),
         Middleware(Cors, settings),
         Middleware(ErrorBoundary),

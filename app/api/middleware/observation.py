@@ -22,8 +22,9 @@ CLIENT_GONE = 499
 class Observation:
     """Logs and measures each request when its last byte was handed to the server."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, log_requests: bool) -> None:
         self.app = app
+        self.log_requests = log_requests
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,7 +74,7 @@ class Observation:
             fields["problem"] = problem
         if status >= 500:
             log.error("request", **fields)
-        else:
+        elif self.log_requests:
             log.info("request", **fields)
 
 

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from app.core.config import ServerSettings
+from app.core.logs.level import look_for_level
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.admin")
 
@@ -40,6 +41,8 @@ class AdminServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second: whether to end."""
+        if counter % 10 == 0:
+            look_for_level()
         return await super().on_tick(counter) or os.getppid() != self._arbiter
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]  # gunicorn has no type hints
 from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 
+from app.core.logs.level import look_for_level
 from app.core.server.admin_process import AdminProcess
 from app.core.server.scoreboard import Scoreboard
 from app.core.server.signals import STOP_SIGNALS, release_signals
@@ -38,6 +39,7 @@ class GantryArbiter(Arbiter):  # type: ignore[misc]  # untyped base
     def manage_workers(self) -> None:
         """Called at start, and then every second or after a signal."""
         self.scoreboard.beat_arbiter()
+        look_for_level()
         self._fork_safely(lambda: self.admin.ensure(self.LISTENERS))
         super().manage_workers()
 

@@ -15,8 +15,8 @@ class RootLogger(Logger):  # type: ignore[misc]  # untyped base
         self.adopt("gunicorn.error")
 
     def adopt(self, name: str) -> None:
-        """Let a logger's lines go to the root logger's handlers, from the root logger's level on."""
+        """Let a logger's lines go to the root logger's handlers, from the root logger's level on, whatever that will be."""
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-        logger.setLevel(logging.getLogger().level)
+        logger.setLevel(logging.NOTSET)

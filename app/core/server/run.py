@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from app.core.config import Settings
+from app.core.logs.level import watch_level
 from app.core.server.runtime import VARIABLE, prepare_runtime
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def run_server(settings: Settings, app_factory: "AppFactory", problem_body: "Pro
     _require_accelerators()
     from app.core.server.application import GantryApplication
 
-    application = GantryApplication(settings, app_factory, problem_body, Path(os.environ[VARIABLE]))
+    folder = Path(os.environ[VARIABLE])
+    watch_level(folder, settings.log.level)
+    application = GantryApplication(settings, app_factory, problem_body, folder)
     # What is loaded by now stays in memory that all processes share: the collector of each would write into it, and so copy it.
     gc.collect()
     gc.freeze()

@@ -55,6 +55,24 @@ def _lock(folder: Path) -> int | None:
     return None
 
 
+def running_servers(parent: Path) -> list[Path]:
+    """The folders below ``parent`` of this user's servers that run now."""
+    return sorted(filter(_in_use, parent.glob(f"{PREFIX}*")))
+
+
+def _in_use(folder: Path) -> bool:
+    try:
+        if folder.stat().st_uid != os.geteuid() or not (folder / MARKER).exists():
+            return False  # somebody else's, or about to be locked by its server: it is left alone
+    except FileNotFoundError:
+        return False
+    descriptor = _lock(folder)
+    if descriptor is None:
+        return True
+    os.close(descriptor)
+    return False
+
+
 def _remove_if_unused(folder: Path) -> None:
     descriptor = _lock(folder)
     if descriptor is None:

@@ -175,5 +175,13 @@ WORKER_METRICS_COMPLETE: Final = Spec(
     "Can these numbers be trusted? `min(gantry_worker_metrics_complete)`",
 )
 
+# --- Logs, by every process -------------------------------------------------------------------------------------------
+LOG_LINES_DROPPED: Final = Spec(
+    "gantry_log_lines_dropped_total",
+    "counter",
+    "Log lines that were not written, because standard output took none and the buffer was full, or it is gone.",
+    "Is the log complete? `sum by (pod) (increase(gantry_log_lines_dropped_total[1h]))`",
+)
+
 SERVER_METRICS: Final = (WORKERS, WORKER_RESTARTS, DRAINING, SCHEMA_SEEN, WORKER_METRICS_COMPLETE)
 """Collected by ``app.core.server.metrics``."""
