@@ -1,9 +1,9 @@
 """Ratios within rounds, and how sure one can be of them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 
 from loadtests.paired.rounds import Block
 
@@ -19,22 +19,35 @@ class Ratio:
     high: float
 
 
-def costs(blocks: Sequence[Block], variant: str) -> dict[int, float]:
-    """CPU microseconds a request in each round: both blocks of the variant together."""
+type PerRound = Callable[[Sequence[Block], str], dict[int, float]]
+"""Something of a variant in each round, such as ``costs``."""
+
+
+def _rounds(blocks: Sequence[Block], variant: str) -> dict[int, list[Block]]:
     rounds: dict[int, list[Block]] = {}
     for block in blocks:
         if block.variant == variant:
             rounds.setdefault(block.round, []).append(block)
+    return rounds
+
+
+def costs(blocks: Sequence[Block], variant: str) -> dict[int, float]:
+    """CPU microseconds a request in each round: both blocks of the variant together."""
     return {
         number: sum(b.cpu_seconds for b in both) / sum(b.requests for b in both) * 1e6
-        for number, both in rounds.items()
+        for number, both in _rounds(blocks, variant).items()
     }
 
 
-def paired_ratios(blocks: Sequence[Block], variant: str, base: str) -> list[float]:
-    """What the variant costs, as a multiple of what the base costs in the same round."""
-    over = costs(blocks, base)
-    return [cost / over[number] for number, cost in costs(blocks, variant).items()]
+def latencies(blocks: Sequence[Block], variant: str) -> dict[int, float]:
+    """Microseconds that half of the requests took at most, in each round: the mean of the variant's blocks."""
+    return {number: mean(b.median_seconds for b in both) * 1e6 for number, both in _rounds(blocks, variant).items()}
+
+
+def paired_ratios(blocks: Sequence[Block], variant: str, base: str, of: PerRound = costs) -> list[float]:
+    """What the variant costs, or takes, as a multiple of what the base does in the same round."""
+    over = of(blocks, base)
+    return [value / over[number] for number, value in of(blocks, variant).items()]
 
 
 def bootstrap(ratios: Sequence[float], seed: int, resamples: int = RESAMPLES) -> Ratio:

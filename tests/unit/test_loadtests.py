@@ -21,8 +21,8 @@ from app.core.scopes import Scope
 from loadtests.paired.backing import UNLIMITED, Backing, fill
 from loadtests.paired.client import Client
 from loadtests.paired.cpu import cpu_seconds, cpus, pinned, process_tree
-from loadtests.paired.ratios import bootstrap, costs, paired_ratios
-from loadtests.paired.report import compare, cost_table, ratio_table, surroundings, text_table, write
+from loadtests.paired.ratios import bootstrap, costs, latencies, paired_ratios
+from loadtests.paired.report import compare, cost_table, ratio_table, section, surroundings, text_table, write
 from loadtests.paired.rounds import WARM_UP, Block, Plan, all_blocks, item_ids, measure, orders, run_rounds
 from loadtests.paired.servers import Server, common_variant, gantry_variant, serving
 from loadtests.paired.workloads import CREATE, ITEMS, READ, Target, WrongAnswer, expected_item
@@ -120,6 +120,8 @@ def test_ratios_are_formed_within_rounds() -> None:
     blocks += [block(2, "b", 600), block(2, "a", 300)]
     assert costs(blocks, "b") == pytest.approx({1: 200, 2: 600})
     assert paired_ratios(blocks, "a", "b") == pytest.approx([0.5, 0.5])
+    assert latencies(blocks, "b") == pytest.approx({1: 1000, 2: 1000})
+    assert paired_ratios(blocks, "a", "b", latencies) == pytest.approx([1, 1])
 
 
 def test_bootstrap_interval_holds_the_median_and_can_be_repeated() -> None:
@@ -243,7 +245,7 @@ def test_tables_are_markdown() -> None:
 def test_everything_is_written(tmp_path: Path) -> None:
     blocks = [block(1, "a", 100), block(1, "b", 400)]
     path = tmp_path / "build" / "result.json"
-    write(path, surroundings("18.0"), PLAN, blocks, compare(blocks, [("a", "b")], seed=1))
+    write(path, surroundings("18.0") | section(PLAN, blocks, compare(blocks, [("a", "b")], seed=1)))
     written = json.loads(path.read_text())
     assert written["plan"]["seed"] == 1
     assert written["versions"]["postgresql"] == "18.0"
