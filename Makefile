@@ -15,7 +15,7 @@ ENVIRONMENT := .venv/.synced
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-browser cluster deploy observability e2e cluster-down fuzz bench-read lint types format docs clean
+.PHONY: help run key test test-browser cluster deploy observability e2e cluster-down fuzz bench-read bench-tax lint types format docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ fuzz: $(ENVIRONMENT)  ## schemathesis in full against a running gunicorn: a tabl
 
 bench-read: $(ENVIRONMENT)  ## CPU cost of the uncached read beside the same read written the common way: a table
 	$(PYTHON) -m loadtests.uncached_read
+
+bench-tax: $(ENVIRONMENT)  ## CPU cost of telemetry: everything on beside everything off, and each signal: tables
+	$(PYTHON) -m loadtests.telemetry_tax
 
 lint: $(ENVIRONMENT)  ## style and likely mistakes (ruff)
 	$(PYTHON) -m ruff check

@@ -3,20 +3,16 @@
 import argparse
 import asyncio
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 import uvloop
 
-from app.dev.errors import DevelopmentError
-from loadtests.uncached_read.backing import Backing, backing
-from loadtests.uncached_read.client import WrongAnswer
-from loadtests.uncached_read.cpu import cpus, pinned
-from loadtests.uncached_read.ratios import Ratio
-from loadtests.uncached_read.report import Comparison, compare, cost_table, ratio_table, surroundings, write
-from loadtests.uncached_read.rounds import Block, Plan, run_rounds
-from loadtests.uncached_read.servers import common_variant, gantry_variant, serving
+from loadtests.paired.backing import Backing
+from loadtests.paired.command import parser_of, plan_of, run, servers_of
+from loadtests.paired.cpu import pinned
+from loadtests.paired.report import Comparison, compare, cost_table, ratio_table, section, surroundings, write
+from loadtests.paired.rounds import Plan, all_blocks
+from loadtests.paired.servers import common_variant, gantry_variant
 
 GANTRY, COMMON, COMMON_ASYNC = "gantry", "common way", "common way, async"
 UNSHARED = "gantry, own limits"
@@ -43,16 +39,9 @@ COMPARISONS: list[Comparison] = [
 
 def options(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.uncached_read",
-        description="CPU cost of an uncached GET /items/{id}, beside the same read written the common way.",
+    parser = parser_of(
+        "uncached_read", "CPU cost of an uncached GET /items/{id}, beside the same read written the common way."
     )
-    parser.add_argument("--pairs", type=int, default=12, help="rounds; each has two blocks of every variant")
-    parser.add_argument("--requests", type=int, default=1500, help="requests a block")
-    parser.add_argument("--connections", type=int, default=16, help="connections, each with one request at a time")
-    parser.add_argument("--seed", type=int, default=None, help="of the order and the items; by default a new one")
-    parser.add_argument("--quick", action="store_true", help="3 pairs: to see that it works, not to quote")
-    parser.add_argument("--output", type=Path, default=Path("build/uncached_read.json"), help="where all goes")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--parts", action="store_true", help="instead: our parts beside what they stand in for")
     only.add_argument("--profile", action="store_true", help="instead: profile our application in this process")
@@ -60,52 +49,34 @@ def options(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure; the exit status says whether that was possible, not whether the result pleases."""
+    """Measure."""
     chosen = options(arguments)
-    plan = Plan(
-        rounds=3 if chosen.quick else chosen.pairs,
-        requests=chosen.requests,
-        connections=chosen.connections,
-        seed=time.time_ns() % 1_000_000 if chosen.seed is None else chosen.seed,
-    )
-    server_cpu, other_cpu = cpus()
-    if server_cpu is None:
-        print("only one CPU: the server shares it with everything else, and the noise will be large", file=sys.stderr)
-    try:
-        with pinned(other_cpu), backing() as shared:
-            if chosen.profile:
-                from loadtests.uncached_read.profiling import profile
+    plan = plan_of(chosen)
 
-                profile(shared, plan)
-            elif chosen.parts:
-                from loadtests.uncached_read.parts import measure_parts, parts_table
+    def work(shared: Backing, server_cpu: int | None) -> None:
+        if chosen.profile:
+            from loadtests.uncached_read.profiling import profile
 
-                with pinned(server_cpu):
-                    work = measure_parts(shared, plan.rounds, plan.seed)
-                    print(parts_table(asyncio.run(work, loop_factory=uvloop.new_event_loop)))
-            else:
-                show(shared, plan, server_cpu, chosen.output)
-    except (DevelopmentError, WrongAnswer, OSError) as problem:
-        print(f"uncached_read: {problem}", file=sys.stderr)
-        return 1
-    return 0
+            profile(shared, plan)
+        elif chosen.parts:
+            from loadtests.uncached_read.parts import measure_parts, parts_table
+
+            with pinned(server_cpu):
+                measured = measure_parts(shared, plan.rounds, plan.seed)
+                print(parts_table(asyncio.run(measured, loop_factory=uvloop.new_event_loop)))
+        else:
+            show(shared, plan, server_cpu, chosen.output)
+
+    return run("uncached_read", work)
 
 
 def show(shared: Backing, plan: Plan, server_cpu: int | None, output: Path) -> None:
     """Measure the servers, print the tables and write the file."""
     around = surroundings(shared.postgres_version)
-    blocks: list[Block] = []
-    expected = plan.rounds * 2 * len(VARIANTS)
-    with (
-        tempfile.TemporaryDirectory(prefix="uncached-read-") as logs,
-        serving(VARIANTS, shared, Path(logs), server_cpu) as servers,
-    ):
-        for block in run_rounds(servers, plan):
-            blocks.append(block)
-            if sys.stderr.isatty():
-                print(f"\rblock {len(blocks)} of {expected}", end="", file=sys.stderr, flush=True)
-    ratios: dict[Comparison, Ratio] = compare(blocks, COMPARISONS, plan.seed)
-    write(output, around, plan, blocks, ratios)
+    with servers_of(VARIANTS, shared, server_cpu) as servers:
+        blocks = all_blocks(servers, plan)
+    ratios = compare(blocks, COMPARISONS, plan.seed)
+    write(output, {**around, **section(plan, blocks, ratios)})
     print(f"\n{plan.rounds} rounds of {plan.requests} requests twice for each variant, seed {plan.seed}")
     print(f"\n{cost_table(blocks)}\n\n{ratio_table(ratios)}\n\nEverything: {output}")
 

@@ -24,9 +24,10 @@ from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
 from app.models import Item
 from app.services.point_reads import read_item
-from loadtests.uncached_read.backing import ITEMS, UNLIMITED, Backing
-from loadtests.uncached_read.ratios import Ratio, bootstrap
-from loadtests.uncached_read.report import text_table
+from loadtests.paired.backing import UNLIMITED, Backing
+from loadtests.paired.ratios import Ratio, bootstrap
+from loadtests.paired.report import text_table
+from loadtests.paired.workloads import ITEMS
 
 CALLS = 1000
 """Calls in a block."""

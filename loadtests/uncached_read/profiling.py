@@ -13,9 +13,9 @@ from unittest import mock
 import uvloop
 
 from app.core.loading import load_settings
-from loadtests.uncached_read.backing import Backing
-from loadtests.uncached_read.client import Target
-from loadtests.uncached_read.rounds import WARM_UP, Plan, item_ids
+from loadtests.paired.backing import Backing
+from loadtests.paired.rounds import WARM_UP, Plan, item_ids
+from loadtests.paired.workloads import READ, Target
 
 SHOWN = 40
 """Functions of the list."""
@@ -71,7 +71,7 @@ async def _receive() -> Any:
 
 
 def _scope(key: str, item_id: int, state: dict[str, Any]) -> dict[str, Any]:
-    line, *lines = Target(8000, key).request(item_id).decode().strip().split("\r\n")
+    line, *lines = READ.request(Target(8000, key), item_id).decode().strip().split("\r\n")
     path = line.split()[1]
     headers = [(name.lower().encode(), value.encode()) for name, value in (h.split(": ", 1) for h in lines)]
     return {

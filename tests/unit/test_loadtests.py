@@ -18,26 +18,32 @@ import pytest
 
 from app.core.database import Database
 from app.core.scopes import Scope
+from loadtests.paired.backing import UNLIMITED, Backing, fill
+from loadtests.paired.client import Client
+from loadtests.paired.cpu import cpu_seconds, cpus, pinned, process_tree
+from loadtests.paired.ratios import bootstrap, costs, latencies, paired_ratios
+from loadtests.paired.report import compare, cost_table, ratio_table, section, surroundings, text_table, write
+from loadtests.paired.rounds import WARM_UP, Block, Plan, all_blocks, item_ids, measure, orders, run_rounds
+from loadtests.paired.servers import Server, common_variant, gantry_variant, serving
+from loadtests.paired.workloads import CREATE, ITEMS, READ, Target, WrongAnswer, expected_item
 from loadtests.uncached_read import __main__ as command
-from loadtests.uncached_read.backing import ITEMS, UNLIMITED, Backing, fill
-from loadtests.uncached_read.client import Client, Target, WrongAnswer, check, expected_item
-from loadtests.uncached_read.cpu import cpu_seconds, cpus, pinned, process_tree
-from loadtests.uncached_read.ratios import bootstrap, costs, paired_ratios
-from loadtests.uncached_read.report import compare, cost_table, ratio_table, surroundings, text_table, write
-from loadtests.uncached_read.rounds import WARM_UP, Block, Plan, item_ids, measure, orders, run_rounds
-from loadtests.uncached_read.servers import Server, common_variant, gantry_variant, serving
 from tests.conftest import CURSOR_KEY, PEPPER, Api, make_key
 
 PLAN = Plan(rounds=2, requests=20, connections=2, seed=1)
 
 
-def body_of(item_id: int) -> bytes:
+def body_of(item_id: int, **changed: object) -> bytes:
     times = {"created_at": "2026-11-23T12:00:00Z", "updated_at": "2026-11-23T12:00:00Z"}
-    return json.dumps(expected_item(item_id) | times).encode()
+    return json.dumps({"id": item_id} | expected_item(item_id) | times | changed).encode()
+
+
+def shortened(item_id: int, **changed: object) -> bytes:
+    shown = json.loads(body_of(item_id, **changed))
+    return json.dumps({name: value for name, value in shown.items() if name != "updated_at"}).encode()
 
 
 def block(number: int, variant: str, cost_us: float) -> Block:
-    return Block(number, variant, requests=100, cpu_seconds=cost_us * 100 / 1e6, wall_seconds=1.0)
+    return Block(number, variant, requests=100, cpu_seconds=cost_us * 100 / 1e6, wall_seconds=1.0, median_seconds=0.001)
 
 
 # --- CPU time ---------------------------------------------------------------------------------------------------------
@@ -114,6 +120,8 @@ def test_ratios_are_formed_within_rounds() -> None:
     blocks += [block(2, "b", 600), block(2, "a", 300)]
     assert costs(blocks, "b") == pytest.approx({1: 200, 2: 600})
     assert paired_ratios(blocks, "a", "b") == pytest.approx([0.5, 0.5])
+    assert latencies(blocks, "b") == pytest.approx({1: 1000, 2: 1000})
+    assert paired_ratios(blocks, "a", "b", latencies) == pytest.approx([1, 1])
 
 
 def test_bootstrap_interval_holds_the_median_and_can_be_repeated() -> None:
@@ -129,12 +137,41 @@ def test_bootstrap_interval_holds_the_median_and_can_be_repeated() -> None:
 
 
 def test_only_the_whole_right_item_is_accepted() -> None:
-    check(7, 200, body_of(7))
-    shown = json.loads(body_of(7))
-    shortened = json.dumps({name: value for name, value in shown.items() if name != "updated_at"}).encode()
-    for status, body in [(200, body_of(8)), (404, body_of(7)), (429, b"{}"), (200, shortened)]:
+    READ.check(7, 200, body_of(7))
+    for status, body in [(200, body_of(8)), (404, body_of(7)), (429, b"{}"), (200, shortened(7)), (200, b"[]")]:
         with pytest.raises(WrongAnswer):
-            check(7, status, body)
+            READ.check(7, status, body)
+
+
+def test_only_a_new_item_with_the_given_members_is_accepted() -> None:
+    new = ITEMS + 5
+    CREATE.check(7, 201, body_of(7, id=new))
+    wrong = [
+        (200, body_of(7, id=new)),
+        (201, body_of(7)),  # a row that was there before
+        (201, body_of(8, id=new)),
+        (201, shortened(7, id=new)),
+        (422, b"{}"),
+    ]
+    for status, body in wrong:
+        with pytest.raises(WrongAnswer):
+            CREATE.check(7, status, body)
+
+
+def test_requests_are_whole() -> None:
+    target = Target(8000, "key")
+    assert READ.request(target, 7).startswith(b"GET /api/v1/items/7 HTTP/1.1\r\nHost: 127.0.0.1:8000\r\n")
+    assert READ.request(target, 7).endswith(b"X-API-Key: key\r\n\r\n")
+    head, _, body = CREATE.request(target, 7).partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /api/v1/items HTTP/1.1\r\n")
+    assert b"\r\nContent-Length: %d" % len(body) in head
+    assert json.loads(body) == expected_item(7)
+
+
+def test_a_block_of_dearer_requests_has_fewer() -> None:
+    plan = Plan(rounds=2, requests=300, connections=2, seed=1)
+    assert plan.for_workload(READ) == plan
+    assert plan.for_workload(CREATE).requests == 100
 
 
 @asynccontextmanager
@@ -164,18 +201,19 @@ async def answering(status: int = 200, *, shift: int = 0, close: bool = False) -
 
 async def test_client_reads_all_items_over_its_connections() -> None:
     async with answering() as target:
-        client = await Client.connect(target, 3)
-        await client.read(range(1, 21))
-        await client.read([5])
+        client = await Client.connect(target, READ, 3)
+        assert len(await client.ask(range(1, 21))) == 20
+        (seconds,) = await client.ask([5])
+        assert 0.001 <= seconds < 1  # the server takes a millisecond between the parts of its answer
         client.close()
 
 
 @pytest.mark.parametrize("server", [{"shift": 1}, {"status": 500}, {"close": True}])
 async def test_client_accepts_no_wrong_answer(server: dict[str, int]) -> None:
     async with answering(**server) as target:  # type: ignore[arg-type]  # one of several keywords
-        client = await Client.connect(target, 2)
+        client = await Client.connect(target, READ, 2)
         with pytest.raises(WrongAnswer):
-            await client.read([1, 2, 3])
+            await client.ask([1, 2, 3])
         client.close()
 
 
@@ -207,7 +245,7 @@ def test_tables_are_markdown() -> None:
 def test_everything_is_written(tmp_path: Path) -> None:
     blocks = [block(1, "a", 100), block(1, "b", 400)]
     path = tmp_path / "build" / "result.json"
-    write(path, surroundings("18.0"), PLAN, blocks, compare(blocks, [("a", "b")], seed=1))
+    write(path, surroundings("18.0") | section(PLAN, blocks, compare(blocks, [("a", "b")], seed=1)))
     written = json.loads(path.read_text())
     assert written["plan"]["seed"] == 1
     assert written["versions"]["postgresql"] == "18.0"
@@ -262,7 +300,7 @@ async def test_all_ways_show_the_same_item(api: Api, common_ways: tuple[ModuleTy
         assert missing.status_code == 404
     await common_ways[1].engine.dispose()
     for answer in shown:
-        check(4711, answer.status_code, answer.content)
+        READ.check(4711, answer.status_code, answer.content)
     assert shown[0].json() == shown[1].json() == shown[2].json()
 
 
@@ -273,14 +311,18 @@ async def test_servers_are_measured(filled: str, database: Database, tmp_path: P
         "GANTRY_SECURITY__CURSOR_KEYS": json.dumps([CURSOR_KEY.get_secret_value()]),
         "GANTRY_LIMITS__DEFAULT": UNLIMITED,
     }
-    key = await make_key(database, Scope.items_read)
+    key = await make_key(database, Scope.items_read, Scope.items_write)
     variants = [gantry_variant("gantry", shared_limits=False), common_variant("common", "loadtests.common_way")]
 
-    def run() -> list[Block]:
+    def run() -> tuple[list[Block], list[Block]]:
         with serving(variants, Backing(filled, "", key, settings, "18"), tmp_path, None) as servers:
-            return list(run_rounds(servers, PLAN))
+            return all_blocks(servers, PLAN), list(run_rounds(servers[:1], PLAN, CREATE))
 
-    blocks = await asyncio.to_thread(run)
+    blocks, creating = await asyncio.to_thread(run)
     assert sorted(b.variant for b in blocks) == ["common"] * 4 + ["gantry"] * 4
-    assert all(b.cpu_seconds > 0 and b.requests == PLAN.requests for b in blocks)
+    assert [b.variant for b in creating] == ["gantry"] * 4
+    blocks += creating
+    assert all(
+        b.cpu_seconds > 0 and 0 < b.median_seconds < b.wall_seconds and b.requests == PLAN.requests for b in blocks
+    )
     assert '"route":"/api/v1/items/{item_id}"' in (tmp_path / "0.log").read_text()

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from loadtests.uncached_read.ratios import Ratio, bootstrap, costs, paired_ratios
-from loadtests.uncached_read.rounds import Block, Plan
+from loadtests.paired.ratios import PerRound, Ratio, bootstrap, costs, paired_ratios
+from loadtests.paired.rounds import Block, Plan
 
 PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "httptools", "gunicorn")
 
@@ -33,26 +33,28 @@ def text_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line(titles), rule, *map(line, rows)])
 
 
-def cost_table(blocks: Sequence[Block]) -> str:
-    """What a request costs each variant, the dearest first."""
-    by_variant = {name: list(costs(blocks, name).values()) for name in dict.fromkeys(b.variant for b in blocks)}
+def cost_table(blocks: Sequence[Block], of: PerRound = costs, title: str = "CPU µs a request") -> str:
+    """What a request costs each variant, or whatever else, the dearest first."""
+    by_variant = {name: list(of(blocks, name).values()) for name in dict.fromkeys(b.variant for b in blocks)}
     dearest_first = sorted(by_variant.items(), key=lambda entry: -median(entry[1]))
     rows = [[name, f"{median(c):.0f}", f"{min(c):.0f}", f"{max(c):.0f}"] for name, c in dearest_first]
-    return text_table(["CPU µs a request", "median", "least", "most"], rows)
+    return text_table([title, "median", "least", "most"], rows)
 
 
-def compare(blocks: Sequence[Block], comparisons: Sequence[Comparison], seed: int) -> dict[Comparison, Ratio]:
+def compare(
+    blocks: Sequence[Block], comparisons: Sequence[Comparison], seed: int, of: PerRound = costs
+) -> dict[Comparison, Ratio]:
     """The ratio of each pair of variants."""
-    return {(name, base): bootstrap(paired_ratios(blocks, name, base), seed) for name, base in comparisons}
+    return {(name, base): bootstrap(paired_ratios(blocks, name, base, of), seed) for name, base in comparisons}
 
 
-def ratio_table(ratios: dict[Comparison, Ratio]) -> str:
+def ratio_table(ratios: dict[Comparison, Ratio], title: str = "ratio within rounds") -> str:
     """What each variant costs as a multiple of another."""
     rows = [
         [f"{name} / {base}", f"{ratio.median:.3f}", f"{ratio.low:.3f} to {ratio.high:.3f}"]
         for (name, base), ratio in ratios.items()
     ]
-    return text_table(["ratio within rounds", "median", "95 % interval"], rows)
+    return text_table([title, "median", "95 % interval"], rows)
 
 
 def surroundings(postgres_version: str) -> dict[str, Any]:
@@ -74,15 +76,21 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def write(
-    path: Path, around: dict[str, Any], plan: Plan, blocks: Sequence[Block], ratios: dict[Comparison, Ratio]
-) -> None:
-    """Write all of it as JSON."""
-    content = {
-        **around,
+def ratio_list(ratios: dict[Comparison, Ratio]) -> list[dict[str, Any]]:
+    """Ratios, for the file."""
+    return [{"of": name, "to": base, **asdict(ratio)} for (name, base), ratio in ratios.items()]
+
+
+def section(plan: Plan, blocks: Sequence[Block], ratios: dict[Comparison, Ratio]) -> dict[str, Any]:
+    """Everything of one measurement, for the file."""
+    return {
         "plan": asdict(plan),
-        "ratios": [{"of": name, "to": base, **asdict(ratio)} for (name, base), ratio in ratios.items()],
+        "ratios": ratio_list(ratios),
         "blocks": [asdict(block) | {"cpu_us_per_request": round(block.cost, 1)} for block in blocks],
     }
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write it as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1) + "\n")

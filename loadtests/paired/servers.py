@@ -2,18 +2,19 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from app.dev import web
 from app.dev.errors import DevelopmentError
 from app.dev.postgres import free_port
 from app.dev.processes import Child
-from loadtests.uncached_read.backing import Backing, clean_environment
-from loadtests.uncached_read.client import Target
-from loadtests.uncached_read.cpu import pinned, process_tree, total_seconds
+from loadtests.paired.backing import Backing, clean_environment
+from loadtests.paired.cpu import pinned, process_tree, total_seconds
+from loadtests.paired.workloads import ITEMS_PATH, Target
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT = 60.0
@@ -24,6 +25,15 @@ KEEP_ALIVE = "75"
 
 
 @dataclass(frozen=True)
+class Started:
+    """A server that was started, and where it will listen."""
+
+    child: Child
+    port: int
+    admin_port: int | None = None
+
+
+@dataclass(frozen=True)
 class Server:
     """A server that runs."""
 
@@ -31,6 +41,7 @@ class Server:
     target: Target
     pids: tuple[int, ...]
     """The arbiter and all its children; not PostgreSQL, not Valkey."""
+    started: Started | None = None
 
     def cpu_seconds(self) -> float:
         """CPU time of all its processes so far."""
@@ -39,16 +50,19 @@ class Server:
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to serve the read: its name, and how to start it with its log in a file."""
+    """One way to serve requests: its name, and how to start it with its log in a file."""
 
     name: str
-    start: Callable[[Backing, str, Path], tuple[Child, int]]
+    start: Callable[[Backing, str, Path], Started]
 
 
-def start_gantry(backing: Backing, name: str, log: Path, *, shared_limits: bool) -> tuple[Child, int]:
-    """``gantry serve`` as it is shipped, with one worker."""
+def start_gantry(
+    backing: Backing, name: str, log: Path, *, shared_limits: bool, settings: Mapping[str, str]
+) -> Started:
+    """``gantry serve`` with one worker, as it is shipped but for ``settings``."""
     port, admin_port = free_port(), free_port()
-    settings = backing.settings | {
+    environment = clean_environment() | backing.settings
+    environment |= {
         "GANTRY_SERVER__HOST": web.LOOPBACK,
         "GANTRY_SERVER__PORT": str(port),
         "GANTRY_SERVER__ADMIN_HOST": web.LOOPBACK,
@@ -57,12 +71,12 @@ def start_gantry(backing: Backing, name: str, log: Path, *, shared_limits: bool)
         "GANTRY_SERVER__RUNTIME_DIR": str(log.parent),
     }
     if shared_limits:
-        settings["GANTRY_LIMITS__URL"] = backing.valkey_url
+        environment["GANTRY_LIMITS__URL"] = backing.valkey_url
     command = [sys.executable, "-m", "app.cli", "serve"]
-    return Child(name, command, environment=clean_environment() | settings, log=log), port
+    return Started(Child(name, command, environment={**environment, **settings}, log=log), port, admin_port)
 
 
-def start_common_way(backing: Backing, name: str, log: Path, *, module: str) -> tuple[Child, int]:
+def start_common_way(backing: Backing, name: str, log: Path, *, module: str, settings: Mapping[str, str]) -> Started:
     """The module's ``app`` under gunicorn with the worker class that Gantry's own is made from."""
     port = free_port()
     options = [
@@ -79,17 +93,18 @@ def start_common_way(backing: Backing, name: str, log: Path, *, module: str) -> 
     url = backing.database_url.replace("postgresql://", "postgresql+psycopg://")
     environment = clean_environment() | {"COMMON_WAY_DATABASE_URL": url}
     command = [sys.executable, "-m", "gunicorn", *options, f"{module}:app"]
-    return Child(name, command, environment=environment, log=log), port
+    return Started(Child(name, command, environment={**environment, **settings}, log=log), port)
 
 
-def gantry_variant(name: str, *, shared_limits: bool = True) -> Variant:
-    """Gantry; without ``shared_limits`` the worker counts requests in its own memory."""
-    return Variant(name, lambda backing, name, log: start_gantry(backing, name, log, shared_limits=shared_limits))
+def gantry_variant(name: str, settings: Mapping[str, str] | None = None, *, shared_limits: bool = True) -> Variant:
+    """Gantry, with settings of its own; without ``shared_limits`` the worker counts requests in its own memory."""
+    start = partial(start_gantry, shared_limits=shared_limits, settings=settings or {})
+    return Variant(name, start)
 
 
-def common_variant(name: str, module: str) -> Variant:
-    """The common way, by its module."""
-    return Variant(name, lambda backing, name, log: start_common_way(backing, name, log, module=module))
+def common_variant(name: str, module: str, settings: Mapping[str, str] | None = None) -> Variant:
+    """The common way, by its module, and environment variables that it reads."""
+    return Variant(name, partial(start_common_way, module=module, settings=settings or {}))
 
 
 @contextmanager
@@ -99,20 +114,21 @@ def serving(variants: list[Variant], backing: Backing, logs: Path, cpu: int | No
         started = []
         for number, variant in enumerate(variants):
             with pinned(cpu):
-                child, port = variant.start(backing, variant.name, logs / f"{number}.log")
-            stack.callback(child.stop, STOP_TIMEOUT)
+                server = variant.start(backing, variant.name, logs / f"{number}.log")
+            stack.callback(server.child.stop, STOP_TIMEOUT)
             # One after the other: a port is only taken once its server listens.
-            started.append(_ready(child, Target(port, backing.key)))
+            started.append(_ready(server, Target(server.port, backing.key)))
         yield started
 
 
-def _ready(child: Child, target: Target) -> Server:
+def _ready(started: Started, target: Target) -> Server:
+    child = started.child
     deadline = time.monotonic() + START_TIMEOUT
     # 404 of an API that is up, or 401: an answer to a request without a key, of a row that does not exist.
-    while web.status(f"http://{target.host}:{target.port}", "/api/v1/items/0") is None:
+    while web.status(f"http://{target.host}:{target.port}", f"{ITEMS_PATH}/0") is None:
         if child.status is not None:
             raise DevelopmentError(child.ended())
         if time.monotonic() > deadline:
             raise DevelopmentError(f"{child.name} did not answer within {START_TIMEOUT:g} s")
         time.sleep(0.05)
-    return Server(child.name, target, tuple(process_tree(child.pid)))
+    return Server(child.name, target, tuple(process_tree(child.pid)), started)

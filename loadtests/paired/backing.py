@@ -1,4 +1,4 @@
-"""What all servers of the benchmark share: one PostgreSQL with one table of items, one Valkey, one API key."""
+"""What all servers of a benchmark share: one PostgreSQL with one table of items, one Valkey, one API key."""
 
 import json
 import os
@@ -13,9 +13,7 @@ from psycopg import Connection
 from app.core.scopes import Scope
 from app.dev.processes import run
 from app.dev.temporary import temporary_postgres, temporary_valkey
-
-ITEMS = 10_000
-OWNERS = 100
+from loadtests.paired.workloads import ITEMS, OWNERS
 
 UNLIMITED = "1000000000/minute"
 """The rate limit is counted as always, and never reached."""
@@ -50,13 +48,23 @@ def backing() -> Iterator[Backing]:
         gantry("migrate", settings=settings)
         with postgres.connect("gantry") as connection:
             fill(connection)
-        key = gantry("keys", "create", "--name", "benchmark", "--scope", Scope.items_read, settings=settings)
+        scopes = ("--scope", Scope.items_read, "--scope", Scope.items_write)
+        key = gantry("keys", "create", "--name", "benchmark", *scopes, settings=settings)
         yield Backing(url, valkey.url(), key.strip(), settings, postgres.binaries.version)
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's environment without what would steer a server: ``GANTRY_*``, ``PG*``, gunicorn's and Python's own."""
-    steering = ("GANTRY_", "PG", "GUNICORN_", "PYTHON", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
+    """This process's environment without what would steer a server: ``GANTRY_*``, ``PG*``, gunicorn's, Python's and the like."""
+    steering = (
+        "GANTRY_",
+        "PG",
+        "OTEL_",
+        "PROMETHEUS_",
+        "GUNICORN_",
+        "PYTHON",
+        "WEB_CONCURRENCY",
+        "FORWARDED_ALLOW_IPS",
+    )
     return {name: value for name, value in os.environ.items() if not name.startswith(steering)}
 
 
@@ -67,7 +75,7 @@ def gantry(*arguments: str, settings: dict[str, str]) -> str:
 
 
 def fill(connection: Connection[tuple[object, ...]]) -> None:
-    """Fill an empty table with the items that ``client.expected_item`` expects."""
+    """Fill an empty table with the items that ``workloads.expected_item`` expects."""
     connection.execute(
         "INSERT INTO users (name, email, email_key, age) SELECT 'User ' || n, format('u%%s@example.com', n), "
         "format('u%%s@example.com', n), 36 FROM generate_series(1, %s) AS n",
