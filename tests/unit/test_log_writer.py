@@ -36,7 +36,7 @@ class Pipe:
 
     def read(self, enough: int) -> list[bytes]:
         """Read until there are so many lines."""
-        data, until = b"", time.monotonic() + 10
+        data, until = b"", time.monotonic() + 30
         while data.count(b"\n") < enough:
             assert time.monotonic() < until, data
             data += os.read(self.out, 65536)
@@ -157,7 +157,7 @@ def test_long_lines_of_several_processes_do_not_mix(pipe: Pipe) -> None:
     code = WITH_WRITER + "for _ in range(20): say(sys.argv[1] * 9000); say(sys.argv[1] * 90)"
     processes = [subprocess.Popen([sys.executable, "-c", code, name], stdout=pipe.into) for name in "abc"]
     read = pipe.read(120)
-    assert [process.wait(10) for process in processes] == [0, 0, 0]
+    assert [process.wait(30) for process in processes] == [0, 0, 0]
     assert all(len(set(line)) == 2 for line in read)  # one letter, and the line feed
     assert sorted(map(len, read)) == [91] * 60 + [9001] * 60
 
