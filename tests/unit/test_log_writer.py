@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -35,7 +36,7 @@ class Pipe:
 
     def read(self, enough: int) -> list[bytes]:
         """Read until there are so many lines."""
-        data, until = b"", time.monotonic() + 10
+        data, until = b"", time.monotonic() + 30
         while data.count(b"\n") < enough:
             assert time.monotonic() < until, data
             data += os.read(self.out, 65536)
@@ -87,21 +88,50 @@ def test_a_reader_that_hangs_holds_nobody_and_lines_over_the_bound_are_counted(p
     assert pipe.read(1) == [b"more\n"]
 
 
-def test_lines_are_grouped_whole_and_in_order(pipe: Pipe) -> None:
+def test_lines_are_grouped_whole_and_in_order(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[bytes] = []
+    write = os.write
+
+    def noted(descriptor: int, data: bytes) -> int:
+        if descriptor == pipe.into:
+            writes.append(data)
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", noted)
     writer = BufferedWriter(pipe.into, 1000, note)
     lines = [b"%03d" % n + b"." * (n * 37 % 900) + b"\n" for n in range(300)] + [b"long" * PIPE_BUF + b"\n", b"last\n"]
-    sizes: list[int] = []
     for line in lines:
         writer.write(line)
-    data = b""
-    while not data.endswith(b"last\n"):
-        piece = os.read(pipe.out, 1 << 20)
-        sizes.append(len(piece))
-        data += piece
-        time.sleep(0.002)
-    assert data.splitlines(keepends=True) == lines
-    # As much as fits: each of these lines by itself would be some hundred writes.
-    assert len(sizes) < 80
+    assert pipe.read(len(lines)) == lines
+    grouped = [data for data in writes if len(data) <= PIPE_BUF]
+    assert all(data.endswith(b"\n") for data in grouped)
+    assert len(grouped) < 80
+    assert b"".join(data for data in writes if len(data) > PIPE_BUF) == lines[-2]
+
+
+def test_a_line_that_comes_while_the_thread_ends_is_written(pipe: Pipe) -> None:
+    writer = BufferedWriter(pipe.into, 10, note)
+    turn = writer._turn
+
+    class Turn:
+        """Whoever writes just before the release finds the turn taken."""
+
+        def __init__(self) -> None:
+            self.late = [b"late\n"]
+
+        def release(self) -> None:
+            if self.late:
+                writer.write(self.late.pop())
+            turn.release()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(turn, name)
+
+    writer._turn = cast("threading.Lock", Turn())
+    writer.write(b"early\n")
+    writer.before_fork()
+    writer.after_fork_in_parent()
+    assert pipe.read(2) == [b"early\n", b"late\n"]
 
 
 def test_many_threads_lose_no_line(pipe: Pipe) -> None:
@@ -127,7 +157,7 @@ def test_long_lines_of_several_processes_do_not_mix(pipe: Pipe) -> None:
     code = WITH_WRITER + "for _ in range(20): say(sys.argv[1] * 9000); say(sys.argv[1] * 90)"
     processes = [subprocess.Popen([sys.executable, "-c", code, name], stdout=pipe.into) for name in "abc"]
     read = pipe.read(120)
-    assert [process.wait(10) for process in processes] == [0, 0, 0]
+    assert [process.wait(30) for process in processes] == [0, 0, 0]
     assert all(len(set(line)) == 2 for line in read)  # one letter, and the line feed
     assert sorted(map(len, read)) == [91] * 60 + [9001] * 60
 
@@ -224,6 +254,7 @@ def test_the_thread_takes_no_signal_from_whom_it_would_wake() -> None:
     code = """
 import re, threading
 from pathlib import Path
+from typing import Any, cast
 say("said")
 (thread,) = [thread for thread in threading.enumerate() if thread.name == "log-writer"]
 blocked = re.search(r"SigBlk:\\s+(\\w+)", Path(f"/proc/self/task/{thread.native_id}/status").read_text())[1]
