@@ -68,9 +68,9 @@ COLLECTOR_COMPARISONS: list[Comparison] = [
 KIT_COMPARISONS: list[Comparison] = [(KIT, BARE), (again(BARE), BARE)]
 
 
-def gantry_variants(settings: dict[str, dict[str, str]]) -> list[Variant]:
-    """Servers of Gantry with these settings, all with the shared store for limits."""
-    return [gantry_variant(name, of_variant) for name, of_variant in settings.items()]
+def gantry_variants(settings: dict[str, dict[str, str]], *, shared_limits: bool = True) -> list[Variant]:
+    """Servers of Gantry with these settings."""
+    return [gantry_variant(name, of_variant, shared_limits=shared_limits) for name, of_variant in settings.items()]
 
 
 def kit_variants(collector: str) -> list[Variant]:
