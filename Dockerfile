@@ -20,15 +20,16 @@ RUN --mount=type=cache,target=/root/.cache \
     version=$(sed -n '/^name = "uv"$/ { n; s/version = "\(.*\)"/\1/p; }' uv.lock) \
     && pip install --disable-pip-version-check --root-user-action=ignore "uv==$version"
 
-# The dependencies as uv.lock has them, without the project: this layer is made again only when they change. Their own tests and
-# the C sources of what is compiled already are left out.
+# The dependencies as uv.lock has them, without the project: this layer is made again only when they change. Their own tests, the
+# C sources of what is compiled already, and all languages but Python that tracebacks could be coloured in, are left out.
 FROM build AS dependencies
 COPY pyproject.toml ./
 RUN --mount=type=cache,target=/root/.cache \
     uv sync --frozen --no-default-groups --no-install-project --compile-bytecode \
     && cd /opt/gantry && rm -rf .lock include \
     && find lib -type d \( -name tests -o -name testing \) -prune -exec rm -r {} + \
-    && find lib -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete
+    && find lib -type f \( -name '*.c' -o -name '*.h' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
+    && find lib -path '*/pygments/lexers/*' -type f ! -name '__init__.*' ! -name '_mapping.*' ! -name 'python.*' -delete
 
 FROM dependencies AS dev-dependencies
 RUN --mount=type=cache,target=/root/.cache \
@@ -79,6 +80,8 @@ COPY --from=project /project /opt/gantry
 USER 10001:10001
 ARG VERSION=
 ARG REVISION=
+# Shown by /metrics (gantry_build_info).
+ENV GANTRY_REVISION="${REVISION}"
 LABEL org.opencontainers.image.title="gantry" \
       org.opencontainers.image.description="A production platform for a Python API on Kubernetes" \
       org.opencontainers.image.licenses="Apache-2.0" \

@@ -1,5 +1,5 @@
 # Gantry. `make` lists what there is. It needs only Python >= 3.12, make and a package index: no Docker, no root. Except for what
-# runs on Kubernetes (cluster, deploy, e2e, cluster-down), which needs kubectl and helm, and Docker with kind unless KUBECONFIG names a cluster.
+# runs on Kubernetes (cluster, deploy, observability, e2e, cluster-down), which needs kubectl and helm, and Docker with kind unless KUBECONFIG names a cluster.
 
 PORT       ?= 8000
 ADMIN_PORT ?= 9000
@@ -15,13 +15,13 @@ ENVIRONMENT := .venv/.synced
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run key test test-browser cluster deploy e2e cluster-down fuzz bench-read bench-tax lint types format docs clean
+.PHONY: help run key test test-browser cluster deploy observability e2e cluster-down fuzz bench-read bench-tax lint types format docs clean
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: $(ENVIRONMENT)  ## start everything on 127.0.0.1:8000 until Ctrl-C (other ports: PORT=8080 ADMIN_PORT=9090)
-	@$(PYTHON) -m app.dev run --port $(PORT) --admin-port $(ADMIN_PORT) --stop-with-parent
+run: $(ENVIRONMENT)  ## start everything on 127.0.0.1:8000 until Ctrl-C (other ports: PORT=8080 ADMIN_PORT=9090; spans: TRACE_CONSOLE=1)
+	@$(PYTHON) -m app.dev run --port $(PORT) --admin-port $(ADMIN_PORT) --stop-with-parent $(if $(TRACE_CONSOLE),--trace-console)
 
 key:  ## print a fresh development key with every scope for the running `make run`, and nothing else
 	@test -x $(PYTHON) || { echo 'make key: nothing is running here; start it with `make run`' >&2; exit 1; }
@@ -42,10 +42,13 @@ cluster: $(ENVIRONMENT)  ## a kind cluster for development, or the one of KUBECO
 deploy: $(ENVIRONMENT)  ## image, PostgreSQL and chart on it; ends with what the README's tour begins with
 	@k8s/deploy.sh
 
+observability: $(ENVIRONMENT)  ## Prometheus and an OpenTelemetry collector on it, which the release tells everything
+	@k8s/observability.sh
+
 e2e: $(ENVIRONMENT)  ## tests on the cluster, which they need for themselves: upgrades under load, autoscaling, failures (25 minutes)
 	@k8s/e2e.sh
 
-cluster-down:  ## away with the kind cluster; from a cluster of KUBECONFIG only what deploy put there
+cluster-down:  ## away with the kind cluster; from a cluster of KUBECONFIG only what deploy and observability put there
 	@k8s/down.sh
 
 fuzz: $(ENVIRONMENT)  ## schemathesis in full against a running gunicorn: a table of statuses per operation

@@ -29,7 +29,8 @@ def create_app(
     ``span_exporter`` stands in for the one that the settings name; for tests.
     """
     status = status or LocalStatus()
-    metrics, tracing = Metrics(settings.metrics), Tracing(settings.tracing, span_exporter)
+    metrics = Metrics(settings.metrics, status.exemplars_file)
+    tracing = Tracing(settings.tracing, span_exporter)
     app = FastAPI(
         title="Gantry",
         version=__version__,
@@ -47,6 +48,7 @@ def create_app(
     install_middleware(app, settings.http, status, metrics, log_requests=settings.log.requests)
     install_openapi(app, settings.http)
     install_tracing(app, tracing)
+    app.state.tracing = tracing
     return app
 
 

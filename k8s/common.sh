@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 NAME=${CLUSTER_NAME:-gantry}
 NAMESPACE=gantry
+OBSERVABILITY_NAMESPACE=gantry-observability
 OWN_KUBECONFIG=$PWD/build/kubeconfig
 DOCKER=${DOCKER:-docker}
 INGRESS=${INGRESS:-http://127.0.0.1:8080}

@@ -44,9 +44,14 @@ kubectl apply -k k8s/postgres > /dev/null
 kubectl -n gantry-postgres rollout status statefulset/postgres --timeout 180s > /dev/null ||
   die 'PostgreSQL does not become ready: see `kubectl -n gantry-postgres get events`.'
 
+values=(--values k8s/values-small.yaml)
+# What `make observability` has connected stays connected.
+if kubectl get namespace "$OBSERVABILITY_NAMESPACE" > /dev/null 2>&1; then
+  values+=(--values k8s/values-observability.yaml)
+fi
 say "deploying the chart with $IMAGE"
 # shellcheck disable=SC2086
-helm upgrade --install gantry charts/gantry --namespace "$NAMESPACE" --values k8s/values-small.yaml \
+helm upgrade --install gantry charts/gantry --namespace "$NAMESPACE" "${values[@]}" \
   --set-string "image.repository=${IMAGE%:*},image.tag=${IMAGE##*:}" ${HELM_FLAGS:-} --wait --timeout 5m > /dev/null ||
   die "the release does not become ready: see \`kubectl -n $NAMESPACE get pods,events\`."
 

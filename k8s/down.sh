@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # `make cluster-down`: deletes the kind cluster that `make cluster` made. From a cluster of KUBECONFIG, which is somebody's, only what
-# `make deploy` put there is taken.
+# `make deploy` and `make observability` put there is taken.
 set -euo pipefail
 COMMAND='make cluster-down'
 . "$(dirname "$0")/common.sh"
@@ -16,5 +16,6 @@ use_cluster
 need_helm
 helm uninstall gantry --namespace "$NAMESPACE" --ignore-not-found --wait --timeout 3m
 kubectl delete -k k8s/postgres --ignore-not-found --timeout 180s
+kubectl delete -k k8s/observability --ignore-not-found --timeout 180s
 kubectl delete secret gantry-security gantry-database --namespace "$NAMESPACE" --ignore-not-found
 say "the namespace $NAMESPACE stays: it may hold more than was deployed here"

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from itertools import count
 from typing import Final
 
 import structlog
@@ -10,14 +11,15 @@ from fastapi import FastAPI
 from limits import parse as parse_limit
 
 from app.api.context import LifespanState, Process
-from app.core.background import every, running
+from app.core.background import every, running, ticking
 from app.core.config import Settings
 from app.core.database import Database
 from app.core.limits import Policy, RateLimiter
 from app.core.logs.level import look_for_level
 from app.core.schema import find_schema
 from app.core.security import KeyRing
-from app.core.status import ProcessStatus
+from app.core.status import TICK_SECONDS, ProcessStatus
+from app.core.telemetry.garbage import GarbageWatch
 from app.core.telemetry.metrics import Metrics
 from app.core.telemetry.tracing import Tracing
 from app.services.api_keys import register_bootstrap_key
@@ -28,8 +30,10 @@ from app.utils.cursors import CursorSigner
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("gantry.process")
 
-HEARTBEAT_SECONDS: Final = 1.0
-PUBLISH_SECONDS: Final = 0.1
+LOOK_EVERY: Final = 10
+"""Ticks between two looks at the log level that was asked for."""
+
+EXEMPLARS_SECONDS: Final = 1.0
 SCHEMA_RETRY_SECONDS: Final = 3.0
 HOUSEKEEPING_SECONDS: Final = 600.0
 
@@ -38,33 +42,39 @@ def lifespan(
     settings: Settings, status: ProcessStatus, metrics: Metrics, tracing: Tracing
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]:
     """The application's lifespan."""
+    garbage = GarbageWatch(metrics.registry) if metrics.enabled else None
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[LifespanState]:  # noqa: ARG001 - Starlette passes it
         process = open_process(settings, status, metrics, tracing)
 
-        async def heartbeat() -> None:
-            status.heartbeat()
-            look_for_level()
+        ticks = count()
 
-        async def publish() -> None:
+        def tick(lateness: float) -> None:
+            status.tick(lateness)
             metrics.publish(process.database.pool_state, tracing.processor)
+            if garbage is not None:
+                garbage.flush()
+            if next(ticks) % LOOK_EVERY == 0:
+                look_for_level()
 
         async def forget_expired_answers() -> None:
             await forget_expired(process.database)
 
         loops = running(
-            every(HEARTBEAT_SECONDS, heartbeat),
-            every(PUBLISH_SECONDS, publish),
+            ticking(TICK_SECONDS, tick),
+            every(EXEMPLARS_SECONDS, metrics.exemplars.flush),
             wait_for_schema(process),
             every(settings.security.last_used_flush_seconds, process.callers.write_last_used),
             every(HOUSEKEEPING_SECONDS, forget_expired_answers),
         )
         try:
-            async with loops:
-                status.ready()
-                yield {"process": process}
+            with garbage.watching() if garbage is not None else nullcontext():
+                async with loops:
+                    status.ready()
+                    yield {"process": process}
         finally:
+            status.ticks_end()
             await close_process(process)
             await asyncio.to_thread(tracing.close)
 
@@ -114,7 +124,7 @@ async def wait_for_schema(process: Process) -> None:
             if state.in_range:
                 await process.database.settle_prepared_statements()
                 await _bootstrap(process)
-                process.status.schema_seen()
+                process.status.schema_seen(state.revision)
                 log.info("schema_in_range", detail=state.advice, prepared_statements=process.database.prepares)
                 return
             advice = state.advice

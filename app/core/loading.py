@@ -24,8 +24,9 @@ class SettingsInvalid(Exception):
 
 LIST_FORM = """a list is written as JSON, such as '["a", "b"]'"""
 GROUP_FORM = "a whole group is written as a JSON object; or set its members one by one"
-NOT_SETTINGS = frozenset({"GANTRY_SECRETS_DIR", "GANTRY_PG_BIN", "GANTRY_VALKEY_BIN"})
-"""Variables of the prefix that are no settings: where secret files are, and which server binaries ``make run`` takes."""
+NOT_SETTINGS = frozenset({"GANTRY_SECRETS_DIR", "GANTRY_PG_BIN", "GANTRY_VALKEY_BIN", "GANTRY_REVISION"})
+"""Variables of the prefix that are no settings: where secret files are, which server binaries ``make run`` takes, and which
+commit the image was built from."""
 
 
 def _message(error: Mapping[str, Any]) -> str:

@@ -118,6 +118,8 @@ class LineHandler(logging.Handler):
 
 
 _writer: LineWriter | None = None
+_stream: TextIO | None = None
+"""Kept: a stream that nobody has is closed, and the next socket would get its descriptor, and the lines."""
 
 
 def dropped_lines() -> int:
@@ -131,8 +133,8 @@ def configure_logging(settings: LogSettings, stream: TextIO | None = None, *, bu
     ``buffered`` is for servers: lines are written by a thread of each process, so that nobody who logs waits for standard output
     (``app.core.logs.writer``). On a terminal they are written at once all the same.
     """
-    global _writer
-    stream = stream or sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - Python has no stdout when it is closed at start
+    global _writer, _stream
+    _stream = stream = stream or sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - Python has no stdout when it is closed at start
     terminal = stream.isatty()
     readable = settings.format == "console" or (settings.format == "auto" and terminal)
     common = _common(None if terminal else os.environ.get("POD_NAME") or os.environ.get("HOSTNAME"))

@@ -26,6 +26,8 @@ class SchemaState:
 
     in_range: bool
     advice: str
+    revision: int = 0
+    """0 when there is none."""
 
 
 def judge(revision: int | None, runs_code_from: int) -> SchemaState:
@@ -34,14 +36,17 @@ def judge(revision: int | None, runs_code_from: int) -> SchemaState:
         return SchemaState(False, "the database has no schema yet: run `gantry migrate`")
     if revision < OLDEST:
         return SchemaState(
-            False, f"the schema is at revision {revision}, this code needs {OLDEST} to {HEAD}: run `gantry migrate`"
+            False,
+            f"the schema is at revision {revision}, this code needs {OLDEST} to {HEAD}: run `gantry migrate`",
+            revision,
         )
     if runs_code_from > HEAD:
         return SchemaState(
             False,
             f"the schema is at revision {revision}, which needs code of revision {runs_code_from}; this is {HEAD}: deploy newer code",
+            revision,
         )
-    return SchemaState(True, f"the schema is at revision {revision}")
+    return SchemaState(True, f"the schema is at revision {revision}", revision)
 
 
 async def find_schema(database: Database) -> SchemaState:

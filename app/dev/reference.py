@@ -126,9 +126,10 @@ def _between(page: Path, marks: tuple[str, str], text: str) -> str:
 
 
 if __name__ == "__main__":
-    from app.dev import chart_reference
+    from app.dev import chart_reference, observability_reference
 
     OPENAPI.write_text(openapi())
     README.write_text(readme())
     GUIDE.write_text(guide())
+    observability_reference.write()
     chart_reference.write()

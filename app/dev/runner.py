@@ -37,6 +37,10 @@ class Options:
     port: int = 8000
     admin_port: int = 9000
     cli: Sequence[str] = CLI
+    trace_console: bool = False
+
+
+EVERY_SPAN = {"GANTRY_TRACING__CONSOLE": "true", "GANTRY_TRACING__SAMPLE_RATIO": "1"}
 
 
 class Server(Protocol):
@@ -114,7 +118,7 @@ class Runner:
             "GANTRY_SERVER__ADMIN_HOST": web.LOOPBACK,
             "GANTRY_SERVER__ADMIN_PORT": str(self._options.admin_port),
             "GANTRY_SERVER__WORKERS": "2",
-        }
+        } | (EVERY_SPAN if self._options.trace_console else {})
 
     def _address(self, kind: str, port: int, variable: str) -> str:
         """The origin of the public or the admin side, whose port is free."""
@@ -197,7 +201,7 @@ class Runner:
 
 def greet(public: str, admin: str, key: str | None) -> None:
     """Say where everything is. ``key``: a new one, shown this once."""
-    say(f"\n  API     {public}\n  Docs    {public}/docs\n  Health  {admin}/readyz")
+    say(f"\n  API     {public}\n  Docs    {public}/docs\n  Health  {admin}/readyz\n  Metrics {admin}/metrics")
     shown = f"{key}  (shown this once)" if key else "the one of the first run; `make key` prints a fresh one"
     say(f"  Key     {shown}")
     say("\nCtrl-C stops everything and keeps the data.\n")

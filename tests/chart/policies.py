@@ -29,23 +29,26 @@ def component(objects: list[Object], name: str) -> Endpoint:
 
 
 def lets_through(objects: list[Object], source: Endpoint, target: Endpoint, port: int, protocol: str = "TCP") -> bool:
-    """Whether a connection is made: the source may go out, and the target lets it in."""
+    """Whether a connection is made: the source may go out, and the target lets it in. ``objects`` may be of several namespaces."""
     return _open(objects, source, target, "Egress", port, protocol) and _open(
         objects, target, source, "Ingress", port, protocol
     )
 
 
 def _open(objects: list[Object], pod: Endpoint, peer: Endpoint, direction: str, port: int, protocol: str) -> bool:
-    if pod.namespace != OWN_NAMESPACE:
-        return True  # the release's policies say nothing about others
+    own = pod.namespace["kubernetes.io/metadata.name"]
     policies = [
         policy["spec"]
         for policy in of_kind(objects, "NetworkPolicy")
-        if direction in policy["spec"]["policyTypes"] and selects(policy["spec"]["podSelector"], pod.labels)
+        if policy["metadata"]["namespace"] == own
+        and direction in policy["spec"]["policyTypes"]
+        and selects(policy["spec"]["podSelector"], pod.labels)
     ]
     rules = [rule for spec in policies for rule in spec.get(direction.lower()) or []]
     side = "to" if direction == "Egress" else "from"
-    return not policies or any(_port_fits(rule, port, protocol) and _peer_fits(rule.get(side), peer) for rule in rules)
+    return not policies or any(
+        _port_fits(rule, port, protocol) and _peer_fits(rule.get(side), peer, pod.namespace) for rule in rules
+    )
 
 
 def _port_fits(rule: Object, port: int, protocol: str) -> bool:
@@ -53,14 +56,14 @@ def _port_fits(rule: Object, port: int, protocol: str) -> bool:
     return ports is None or any(p["port"] == port and p.get("protocol", "TCP") == protocol for p in ports)
 
 
-def _peer_fits(peers: list[Object] | None, other: Endpoint) -> bool:
-    return not peers or any(_is(peer, other) for peer in peers)
+def _peer_fits(peers: list[Object] | None, other: Endpoint, namespace: dict[str, str]) -> bool:
+    return not peers or any(_is(peer, other, namespace) for peer in peers)
 
 
-def _is(peer: Object, other: Endpoint) -> bool:
+def _is(peer: Object, other: Endpoint, namespace: dict[str, str]) -> bool:
     if block := peer.get("ipBlock"):
         return ip_address(other.address) in ip_network(block["cidr"])
-    own = {"matchLabels": OWN_NAMESPACE}
+    own = {"matchLabels": namespace}
     return selects(peer.get("namespaceSelector", own), other.namespace) and selects(
         peer.get("podSelector", {}), other.labels
     )

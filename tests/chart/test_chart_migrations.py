@@ -9,7 +9,7 @@ import pytest
 from app.dev.chart_reference import CHART
 from tests.chart.helm import Values, at, helm, refusal, render
 from tests.chart.objects import find, of_kind, workload
-from tests.chart.value_sets import VALUE_SETS
+from tests.chart.value_sets import ANNOTATIONS, TRACING, VALUE_SETS
 
 NAME = re.compile(r"gantry-migrate-[0-9a-f]{10}")
 
@@ -24,6 +24,7 @@ def test_the_same_is_the_same_job() -> None:
     assert NAME.fullmatch(name())
     assert name() == name({"api": {"workers": 4, "poolSize": 5}, "autoscaling": {"maxReplicas": 4}})
     assert name() == name({"config": {"http": {"deadline": 10}}})
+    assert name() == name(TRACING, {"logging": {"requests": False}}, ANNOTATIONS)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_the_same_is_the_same_job() -> None:
         ("migrations.extraEnv", [{"name": "TZ", "value": "UTC"}]),
         ("migrations.resources.limits.memory", "256Mi"),
         ("config.database.migration_lock_timeout", 2),
-        ("config.log.level", "debug"),
+        ("logging.level", "debug"),
         ("commonLabels.team", "platform"),
         ("podSecurityContext.runAsUser", 4000),
         ("imagePullSecrets", [{"name": "registry"}]),

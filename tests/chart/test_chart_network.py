@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
-from tests.chart.helm import Object, merged, render
+from tests.chart.helm import Object, at, merged, render
 from tests.chart.objects import of_kind, workloads
 from tests.chart.policies import Endpoint, component, lets_through
-from tests.chart.value_sets import EXTERNAL_LIMITS, INGRESS, LAN, MONITORING, NO_POOLER, POD_MONITOR
+from tests.chart.value_sets import EXTERNAL_LIMITS, INGRESS, LAN, MONITORING, NO_POOLER, POD_MONITOR, TRACING
 
 POSTGRESQL = Endpoint(address="10.9.9.9", namespace={"kubernetes.io/metadata.name": "databases"})
 TRAEFIK = Endpoint(namespace={"kubernetes.io/metadata.name": "traefik"})
@@ -22,7 +22,8 @@ FOREIGNER = Endpoint(labels={"app": "stranger"}, namespace={"kubernetes.io/metad
 VALUES = merged(
     INGRESS,
     POD_MONITOR,
-    {"networkPolicy": {"otlp": [LAN], "postgresql": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}},
+    TRACING,
+    {"networkPolicy": {"postgresql": [{"ipBlock": {"cidr": "10.9.0.0/16"}}]}},
 )
 OWN = ("api", "pgbouncer", "limits", "migrations", "test")
 OTHERS = {
@@ -40,6 +41,7 @@ ALLOWED = {
     ("prometheus", "api", 9000),
     ("prometheus", "api", 9121),
     ("prometheus", "pgbouncer", 9127),
+    ("prometheus", "limits", 9121),
     ("api", "pgbouncer", 6432),
     ("api", "limits", 6379),
     ("api", "postgresql", 5432),
@@ -118,6 +120,41 @@ def test_without_names_nobody_scrapes_or_calls() -> None:
     api = component(objects, "api")
     assert not any(lets_through(objects, other, api, port) for other in (TRAEFIK, PROMETHEUS) for port in PORTS)
     assert not lets_through(objects, api, COLLECTOR, 4318)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "translated", "port"),
+    [
+        ("http://collector.elsewhere:4318", None, 4318),
+        ("http://collector.elsewhere:14318/otlp", None, 14318),
+        ("https://traces.example/otlp", None, 443),
+        ("http://traces.example", None, 80),
+        ("http://[fd00::7]:4318", None, 4318),
+        ("http://[fd00::7]", None, 80),
+        ("http://collector.elsewhere", 4318, 4318),
+    ],
+)
+def test_traces_go_where_the_endpoint_says(endpoint: str, translated: int | None, port: int) -> None:
+    """To its port or its scheme's, or to another one that a Service makes of it; to no other, and nobody but the API."""
+    objects = render({"tracing": {"endpoint": endpoint}, "networkPolicy": {"otlp": [LAN], "otlpPort": translated}})
+    reached = {
+        (name, tried)
+        for name, tried in product(OWN, (80, 443, 4317, 4318, 14318))
+        if lets_through(objects, component(objects, name), COLLECTOR, tried)
+    }
+    assert reached == {("api", port)}
+
+
+@pytest.mark.parametrize("exporter", ["cache", "limits.valkey", "pgbouncer"])
+def test_an_exporter_that_is_off_leaves_no_hole(exporter: str) -> None:
+    """Neither port nor rule."""
+    off = at(f"{exporter}.exporter.enabled", False)
+    name = exporter.split(".", 1)[0].replace("cache", "api")
+    with_it, without = render(POD_MONITOR), render(POD_MONITOR, off)
+    port = 9127 if name == "pgbouncer" else 9121
+    assert lets_through(with_it, PROMETHEUS, component(with_it, name), port)
+    assert not lets_through(without, PROMETHEUS, component(without, name), port)
+    assert str(port) not in str([w.spec for w in workloads(without) if w.component == name])
 
 
 def test_an_external_store_of_limits() -> None:

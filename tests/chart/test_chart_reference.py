@@ -101,6 +101,12 @@ def test_a_misspelt_value_is_refused_everywhere() -> None:
         ({"api": {"workers": 0}}, "workers"),
         ({"image": {"digest": "abc"}}, "digest"),
         ({"api": {"maxSurge": "300%"}}, "maxSurge"),
+        ({"logging": {"level": "loud"}}, "level"),
+        ({"tracing": {"endpoint": "collector:4318"}}, "endpoint"),
+        ({"tracing": {"endpoint": "http://user:secret@collector:4318"}}, "endpoint"),
+        ({"tracing": {"sampleRatio": 10}}, "sampleRatio"),
+        ({"tracing": {"sampleRatio": "10%"}}, "sampleRatio"),
+        ({"tracing": {"resourceAttributes": {"a=b": "c"}}}, "resourceAttributes"),
     ],
 )
 def test_what_the_schema_refuses(wrong: Values, named: str) -> None:

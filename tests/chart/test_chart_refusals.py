@@ -1,13 +1,14 @@
 """Values that can't work end the render with a sentence that names the value to change; each sentence is provoked here."""
 
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from app.dev.chart_reference import COMPUTED
 from tests.chart.helm import CHART, Values, at, merged, refusal, render
-from tests.chart.value_sets import HTTP_ROUTE, INGRESS, MONITORING, NO_POOLER, TRAEFIK
+from tests.chart.value_sets import HTTP_ROUTE, INGRESS, LAN, MONITORING, NO_POOLER, TRAEFIK
 
 FORMATTED = re.compile(r"%[dsqv]")
 SENTENCE = re.compile(r'(?:\bfail|append \$wrong) (?:\(printf )?"((?:[^"\\]|\\.)*)"')
@@ -113,19 +114,34 @@ REFUSED: list[tuple[Values, str]] = [
         )
         for none in (0, "0%")
     ),
-    (
-        {
-            "metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
-            "networkPolicy": {"prometheus": [MONITORING]},
-        },
-        "metrics.podMonitor.enabled and metrics.serviceMonitor.enabled are both true: everything would be counted twice; choose one",
+    *(
+        (
+            {
+                "metrics": {one: {"enabled": True}, other: {"enabled": True}},
+                "networkPolicy": {"prometheus": [MONITORING]},
+            },
+            f"metrics.{one}.enabled and metrics.{other}.enabled are both true: everything would be counted twice; choose one",
+        )
+        for one, other in combinations(("podMonitor", "serviceMonitor", "annotations"), 2)
     ),
     *(
         (
             {"metrics": {monitor: {"enabled": True}}},
             f"networkPolicy.prometheus is required by metrics.{monitor}.enabled while networkPolicy.enabled is true: name who may reach the metrics, or nobody can",
         )
-        for monitor in ("podMonitor", "serviceMonitor")
+        for monitor in ("podMonitor", "serviceMonitor", "annotations")
+    ),
+    (
+        {"tracing": {"endpoint": "http://collector.elsewhere:4318"}},
+        "networkPolicy.otlp is required by tracing.endpoint while networkPolicy.enabled is true: name where traces go, or none arrive",
+    ),
+    (
+        {"networkPolicy": {"otlp": [LAN]}},
+        "networkPolicy.otlp is set but tracing.endpoint is empty, so nothing goes there: set the endpoint, or take it out",
+    ),
+    (
+        {"tracing": {"headersSecret": "headers"}},
+        "tracing.headersSecret is set but tracing.endpoint is empty, so nobody is sent those headers: set the endpoint, or take it out",
     ),
     *(
         (
@@ -224,6 +240,14 @@ def test_all_contradictions_are_named_at_once() -> None:
         ),
         pytest.param({"ingress": {"enabled": True}, "networkPolicy": {"enabled": False}}, id="no policies, no names"),
         pytest.param({"pgbouncer": {"replicas": 1}}, id="one pgbouncer"),
+        pytest.param(
+            {"tracing": {"endpoint": "http://c:4318"}, "networkPolicy": {"enabled": False}},
+            id="no policies, no receiver",
+        ),
+        pytest.param(
+            {"metrics": {"annotations": {"enabled": True}}, "networkPolicy": {"enabled": False}},
+            id="no policies, no Prometheus",
+        ),
         pytest.param({"database": {"tls": {"mode": "verify-full", "caSecret": "ca"}}}, id="verified"),
     ],
 )

@@ -17,6 +17,15 @@ WITHOUT_EFFECT = {
     "database.otherConnections",
 }
 
+SWITCHES = {
+    "metrics.podMonitor.enabled",
+    "metrics.serviceMonitor.enabled",
+    "metrics.annotations.enabled",
+    "ingress.enabled",
+    "httpRoute.enabled",
+}
+"""What is on in its own context: the other side is the same without it."""
+
 
 @pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
 def test_objects_are_valid(values: Values) -> None:
@@ -33,7 +42,7 @@ def test_each_option_alone_is_valid_and_does_something(path: str) -> None:
     """An option that changes no object would be a promise that nobody keeps."""
     base = context(path)
     switched = merged(base, options()[path])
-    if path in ("metrics.podMonitor.enabled", "metrics.serviceMonitor.enabled", "ingress.enabled", "httpRoute.enabled"):
+    if path in SWITCHES:
         base = {"networkPolicy": base["networkPolicy"]}
     if path == "autoscaling.inFlight.enabled":
         base = {}

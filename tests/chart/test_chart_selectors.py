@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.chart.helm import Object, Values, merged, render
+from tests.chart.helm import Object, Values, at, merged, render
 from tests.chart.kubernetes import VERSIONS, validate
-from tests.chart.objects import find, name_of, of_kind, selects, workloads
-from tests.chart.value_sets import EVERYTHING, POD_MONITOR, SERVICE_MONITOR
+from tests.chart.objects import find, name_of, of_kind, selects, workload, workloads
+from tests.chart.value_sets import ANNOTATIONS, EVERYTHING, POD_MONITOR, SERVICE_MONITOR
 
 IDENTITY = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 EXPECTED = IDENTITY | {
@@ -126,7 +126,7 @@ def test_a_budget_covers_the_pods_of(component: str) -> None:
 
 @pytest.mark.parametrize("values", [POD_MONITOR, SERVICE_MONITOR], ids=["pods", "services"])
 def test_monitors_scrape_ports_that_exist(values: Values) -> None:
-    """The admin port, and both exporters."""
+    """The admin port, and every exporter."""
     rendered = render(values)
     scraped = set()
     for monitor in of_kind(rendered, "PodMonitor") + of_kind(rendered, "ServiceMonitor"):
@@ -143,7 +143,32 @@ def test_monitors_scrape_ports_that_exist(values: Values) -> None:
                 assert len(having) == 1, "scraped twice"
         assert {e["port"] for e in endpoints} <= ports
         scraped |= {e["port"] for e in endpoints}
-    assert scraped == {"admin", "cache-metrics", "metrics"}
+    assert scraped == {"admin", "cache-metrics", "metrics", "limits-metrics"}
+
+
+def scrape_annotations(objects: list[Object], component: str) -> dict[str, str]:
+    """What a component's pods say about being scraped."""
+    annotations = workload(objects, component).metadata.get("annotations", {})
+    return {key: value for key, value in annotations.items() if key.startswith("prometheus.io/")}
+
+
+def test_annotations_name_the_port_that_says_most() -> None:
+    """One of a pod, since they have place for no other; none where there is nothing to scrape, and none unless asked for."""
+    objects = render(ANNOTATIONS)
+    for component, port in (("api", "9000"), ("pgbouncer", "9127"), ("limits", "9121")):
+        found = scrape_annotations(objects, component)
+        assert found == {"prometheus.io/scrape": "true", "prometheus.io/port": port, "prometheus.io/path": "/metrics"}
+        ports = {str(p["containerPort"]) for c in workload(objects, component).containers() for p in c.get("ports", [])}
+        assert port in ports
+    assert not scrape_annotations(objects, "migrations")
+    assert not scrape_annotations(render(ANNOTATIONS, at("pgbouncer.exporter.enabled", False)), "pgbouncer")
+    assert not any(scrape_annotations(render(), component) for component in ("api", "pgbouncer", "limits"))
+
+
+def test_an_annotation_of_the_user_is_the_users() -> None:
+    """Who has another way to scrape says so."""
+    own = {"api": {"podAnnotations": {"prometheus.io/port": "9121"}}}
+    assert scrape_annotations(render(ANNOTATIONS, own), "api")["prometheus.io/port"] == "9121"
 
 
 @pytest.mark.parametrize("release", ["1234", "1e3", "true", "my.api"])

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from opentelemetry.sdk.resources import OTELResourceDetector
 
 from app.core.config import ExportSettings, HttpSettings, Settings
 from app.core.loading import load_settings
 from app.dev.chart_reference import COMPUTED
 from tests.chart.helm import CHART, Object, Values, helm, render
 from tests.chart.objects import find, variables, workload
-from tests.chart.value_sets import EXTERNAL_LIMITS, NO_POOLER, VALUE_SETS
+from tests.chart.value_sets import EXTERNAL_LIMITS, NO_POOLER, TRACING, VALUE_SETS
 
 SECRETS = {
     ("key-peppers",): json.dumps(["p" * 40]),
@@ -21,6 +22,7 @@ SECRETS = {
     ("password", "secret"): "p@ss/word",
     ("username", "user"): "gantry",
     ("url",): "rediss://:secret@valkey.example:6380/0",
+    ("headers",): json.dumps({"authorization": "Bearer s3cret"}),
 }
 
 
@@ -34,6 +36,8 @@ def environment(objects: list[Object], component: str) -> dict[str, str]:
     for name, value in variables(container).items():
         if isinstance(value, str):
             found[name] = value
+        elif path := value.get("fieldRef"):
+            found[name] = path["fieldPath"]
         elif not value["secretKeyRef"].get("optional"):
             key = value["secretKeyRef"]["key"]
             found[name] = next(text for keys, text in SECRETS.items() if key in keys)
@@ -62,14 +66,15 @@ def test_what_it_reads_is_what_was_meant(monkeypatch: pytest.MonkeyPatch) -> Non
         "environment": "production",
         "http": {"deadline": 12.5, "trusted_proxies": ["10.0.0.0/8"], "max_body_bytes": 20_000_000},
         "limits": {"default": "1200/minute"},
-        "log": {"level": "debug"},
     }
     api = {"workers": 3, "poolSize": 7, "poolRecycleSeconds": 33}
-    found = settings(monkeypatch, render({"config": config, "api": api}))
+    logging = {"level": "debug", "requests": False}
+    found = settings(monkeypatch, render({"config": config, "api": api, "logging": logging}))
     assert found.http.deadline == 12.5
     assert found.http.max_body_bytes == 20_000_000
     assert [str(network) for network in found.http.trusted_proxies] == ["10.0.0.0/8"]
-    assert (found.limits.default, found.log.level) == ("1200/minute", "debug")
+    assert found.limits.default == "1200/minute"
+    assert (found.log.level, found.log.requests) == ("debug", False)
     assert (found.server.workers, found.database.pool_size, found.database.pool_recycle) == (3, 7, 33)
     assert str(found.server.runtime_dir) == "/tmp"  # noqa: S108 - the pod's memory volume
     assert found.limits.url is not None
@@ -115,6 +120,43 @@ def test_migrations_may_have_a_role_of_their_own() -> None:
         return variables(workload(objects, component).spec["containers"][0])["PGPASSWORD"]["secretKeyRef"]["name"]
 
     assert (secret("migrations"), secret("api")) == ("owner", "gantry-database")
+
+
+def test_traces_go_to_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the headers of a Secret; and nowhere by default."""
+    assert settings(monkeypatch, render()).tracing.endpoint is None
+    tracing = {"sampleRatio": 1, "headersSecret": "headers"}
+    found = settings(monkeypatch, render(TRACING, {"tracing": tracing})).tracing
+    assert (found.endpoint, found.sample_ratio) == (TRACING["tracing"]["endpoint"], 1)
+    assert {name: value.get_secret_value() for name, value in found.headers.items()} == {
+        "authorization": "Bearer s3cret"
+    }
+
+
+@pytest.mark.parametrize("ratio", [0, 0.1, 0.000001, 1, 1.0, "0.07", ".5", "1.0"])
+def test_any_part_of_the_traces_can_be_written(monkeypatch: pytest.MonkeyPatch, ratio: float | str) -> None:
+    """Helm writes small numbers in its own way, and `--set` makes text of any that is not whole."""
+    assert settings(monkeypatch, render({"tracing": {"sampleRatio": ratio}})).tracing.sample_ratio == float(ratio)
+
+
+def test_attributes_may_hold_any_character() -> None:
+    """As OpenTelemetry's own reader takes them apart."""
+    attributes = {"deployment.environment.name": "a b,c=d;é+%", "k8s.cluster.name": "north"}
+    said = environment(render({"tracing": {"resourceAttributes": attributes}}), "api")["OTEL_RESOURCE_ATTRIBUTES"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OTEL_RESOURCE_ATTRIBUTES", said)
+        assert dict(OTELResourceDetector().detect().attributes) == attributes
+
+
+@pytest.mark.parametrize("component", ["api", "migrations"])
+def test_a_process_knows_its_pod(component: str) -> None:
+    """For its log lines and spans; from the cluster, so nobody has to keep it true."""
+    found = environment(render(), component)
+    assert {name: found[name] for name in ("POD_NAME", "POD_NAMESPACE", "NODE_NAME")} == {
+        "POD_NAME": "metadata.name",
+        "POD_NAMESPACE": "metadata.namespace",
+        "NODE_NAME": "spec.nodeName",
+    }
 
 
 def test_limits_can_be_counted_elsewhere_or_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,6 +28,7 @@ PROFILES: dict[str, tuple[str, ...]] = {
     "none": (),
     "dev": ("dev",),
     "debug": ("dev", "debug"),
+    "observability": ("dev", "observability"),
     "prod-like": ("prod-like",),
     "ci": ("ci",),
 }

@@ -44,6 +44,8 @@ EXTERNAL_LIMITS = {"limits": {"mode": "external", "externalSecret": "shared-valk
 NO_POOLER = {"pgbouncer": {"enabled": False}, "database": {"maxConnections": 500}}
 POD_MONITOR = {"metrics": {"podMonitor": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
 SERVICE_MONITOR = {"metrics": {"serviceMonitor": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
+ANNOTATIONS: Values = {"metrics": {"annotations": {"enabled": True}}, "networkPolicy": {"prometheus": [MONITORING]}}
+TRACING: Values = {"tracing": {"endpoint": "http://collector.elsewhere:4318"}, "networkPolicy": {"otlp": [LAN]}}
 
 CONTEXTS: list[tuple[str, Values]] = [
     ("ingress.", INGRESS),
@@ -56,7 +58,9 @@ CONTEXTS: list[tuple[str, Values]] = [
     ("autoscaling.inFlight.", {"autoscaling": {"inFlight": {"enabled": True}}}),
     ("autoscaling.minReplicas", {"autoscaling": {"maxReplicas": 10}}),
     ("api.replicas", {"autoscaling": {"enabled": False}}),
-    ("networkPolicy.otlpPort", {"networkPolicy": {"otlp": [LAN]}}),
+    ("metrics.annotations.", ANNOTATIONS),
+    ("networkPolicy.otlp", TRACING),
+    ("tracing.", TRACING),
     ("database.tls.caKey", {"database": {"tls": {"caSecret": "database-ca"}}}),
     ("dashboards.", {"dashboards": {"enabled": True}}),
     ("rules.", {"rules": {"enabled": True}}),
@@ -111,8 +115,9 @@ BY_PATH: dict[str, Any] = {
     "config": {
         "environment": "production",
         "http": {"trusted_hosts": ["api.example"], "deadline": 12.5, "max_body_bytes": 20_000_000},
-        "log": {"level": "debug"},
+        "log": {"format": "json"},
         "limits": {"default": "1200/minute"},
+        "tracing": {"honour_parent": False},
     },
     "database.caKey": "authority.pem",
     "database.existingSecret": "other-database",
@@ -146,6 +151,7 @@ BY_PATH: dict[str, Any] = {
     "limits.externalSecret": "another-valkey",
     "limits.mode": "local",
     "limits.valkey.existingSecret": "limits-password",
+    "logging.level": "debug",
     "migrations.activeDeadlineSeconds": 60,
     "migrations.backoffLimit": 3,
     "migrations.ttlSecondsAfterFinished": 600,
@@ -155,8 +161,8 @@ BY_PATH: dict[str, Any] = {
     "networkPolicy.extraEgress": [RULE],
     "networkPolicy.extraIngress": [RULE],
     "networkPolicy.ingressControllers": [TRAEFIK],
-    "networkPolicy.otlp": [LAN],
-    "networkPolicy.otlpPort": 4317,
+    "networkPolicy.otlp": [MONITORING],
+    "networkPolicy.otlpPort": 14318,
     "networkPolicy.postgresql": [LAN],
     "networkPolicy.prometheus": [MONITORING],
     "pgbouncer.extraConfig": {"server_idle_timeout": 60, "stats_users": "operator"},
@@ -176,6 +182,10 @@ BY_PATH: dict[str, Any] = {
     "service.port": 8080,
     "service.type": "LoadBalancer",
     "serviceAccount.name": "robot",
+    "tracing.endpoint": "https://traces.example/otlp",
+    "tracing.headersSecret": "traces-headers",
+    "tracing.resourceAttributes": {"deployment.environment.name": "test, here", "k8s.cluster.name": "north"},
+    "tracing.sampleRatio": 0.25,
 }
 """The same for options that stand once. Booleans are turned round."""
 
@@ -220,6 +230,7 @@ def _everything() -> Values:
         "limits.external",
         "httpRoute.",
         "metrics.podMonitor.enabled",
+        "metrics.annotations.enabled",
         "global",
         "nameOverride",
         "fullname",
@@ -245,6 +256,8 @@ VALUE_SETS: dict[str, Values] = {
     "local-limits": {"limits": {"mode": "local"}},
     "pod-monitor": POD_MONITOR,
     "service-monitor": SERVICE_MONITOR,
+    "annotations": ANNOTATIONS,
+    "tracing": TRACING,
     "open-network": {"networkPolicy": {"enabled": False}},
     "fixed-size": {"autoscaling": {"enabled": False}},
     "bare": merged(

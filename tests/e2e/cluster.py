@@ -11,6 +11,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "gantry"
 DATABASE_NAMESPACE = "gantry-postgres"
+OBSERVABILITY_NAMESPACE = "gantry-observability"
 RELEASE = "gantry"
 
 RESTRICTED_POD = {

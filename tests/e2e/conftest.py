@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import DATABASE_NAMESPACE, NAMESPACE, ROOT, replace_oldest, run, wait_until_gone
+from tests.e2e.cluster import (
+    DATABASE_NAMESPACE,
+    NAMESPACE,
+    OBSERVABILITY_NAMESPACE,
+    ROOT,
+    replace_oldest,
+    run,
+    wait_until_gone,
+)
 from tests.e2e.load import Capacity, Load, running_load
 from tests.e2e.release import Release
 
@@ -20,6 +28,7 @@ ORDER = [
     "test_install",
     "test_security",
     "test_network",
+    "test_signals",
     "test_start",
     "test_rollouts",
     "test_eviction",
@@ -47,7 +56,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.failed and "release" in getattr(item, "fixturenames", ()):
         folder = ARTIFACTS / item.name
         folder.mkdir(parents=True, exist_ok=True)
-        for namespace in (NAMESPACE, DATABASE_NAMESPACE):
+        for namespace in (NAMESPACE, DATABASE_NAMESPACE, OBSERVABILITY_NAMESPACE):
             for name, command in (
                 ("objects", ("get", "all,ingress,hpa,pdb,networkpolicy", "-o", "wide")),
                 ("events", ("get", "events", "--sort-by=.lastTimestamp")),

@@ -29,7 +29,7 @@ ALLOWED = {
     "test": {"api", "admin", "cache metrics", "pgbouncer", "limits", "dns"},
 }
 """Of TARGETS, for pods of each component."""
-OF_THE_RELEASE = {"api", "admin", "cache metrics", "pgbouncer", "pgbouncer metrics", "limits"}
+OF_THE_RELEASE = {"api", "admin", "cache metrics", "pgbouncer", "pgbouncer metrics", "limits", "limits metrics"}
 
 
 def targets() -> dict[str, tuple[str, int]]:
@@ -48,6 +48,7 @@ def targets() -> dict[str, tuple[str, int]]:
         "pgbouncer": (pod("pgbouncer"), 6432),
         "pgbouncer metrics": (pod("pgbouncer"), 9127),
         "limits": (pod("limits"), 6379),
+        "limits metrics": (pod("limits"), 9121),
         "postgresql": (service("postgres", "gantry-postgres"), 5432),
         "dns": (service("kube-dns", "kube-system"), 53),
         "kubernetes": (service("kubernetes", "default"), 443),

@@ -13,19 +13,25 @@ import warnings
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.core.background import every, running, ticking
 from app.core.config import Settings
 from app.core.logging import configure_logging
 from app.core.server.run import prepare_runtime, run_server
 from app.core.server.signals import signals_held
-from app.core.status import ProcessStatus
+from app.core.status import TICK_SECONDS, ProcessStatus
 from app.core.telemetry.current import CurrentRequest, current_request
 
 REQUEST_ID = "request-1"
 
+SERIES = 300
+"""Of 17 samples each: two histograms have more than ten thousand."""
+
 
 def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
     """The app. Variations are named in the settings' ``public_url``, which means nothing to a server."""
-    from prometheus_client import Counter, Gauge
+    from prometheus_client import Counter, Gauge, Histogram
+
+    from app.core.telemetry.exemplars import Exemplars
 
     variation = settings.http.public_url or ""
     if "broken-factory" in variation or ("broken-when-draining" in variation and status.draining()):
@@ -33,13 +39,23 @@ def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
     requests = Counter("test_requests", "Requests.")
     live = Gauge("test_live", "A gauge of live processes.", multiprocess_mode="liveall")
     live.set(1)
+    seconds_taken = Histogram("test_seconds", "Seconds.", ["route"])
+    exemplars = Exemplars(status.exemplars_file)
+    if "many-series" in variation:
+        make_series()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await run_lifespan(variation, status, receive, send)
+            async with running(ticking(TICK_SECONDS, status.tick), every(0.05, exemplars.flush)):
+                await run_lifespan(variation, status, receive, send)
+            status.ticks_end()
             return
         requests.inc()
         path = scope["path"]
+        if path.startswith("/took/"):
+            seconds, trace_id = path.split("/")[2:]
+            seconds_taken.labels("took").observe(float(seconds))
+            exemplars.note("test_seconds", {"route": "took"}, float(seconds), trace_id)
         match path.split("/")[1:]:
             case ["slow", seconds]:
                 print("a slow request has begun", flush=True)
@@ -49,7 +65,7 @@ def make_app(settings: Settings, status: ProcessStatus) -> ASGIApp:
             case ["crash"]:
                 raise RuntimeError("a defect")
             case ["schema"]:
-                status.schema_seen()
+                status.schema_seen(1)
             case ["say", count]:
                 say(int(count))
             case ["early"]:
@@ -77,6 +93,18 @@ def say(count: int) -> None:
         structlog.get_logger("gantry.test").info("said", n=n, padding="." * (n * 37 % 2000))
 
 
+def make_series() -> None:
+    """As many as a large API has."""
+    from prometheus_client import Histogram
+
+    from app.core.telemetry.catalogue import SECONDS
+
+    for name in ("test_first", "test_second"):
+        many = Histogram(name, "Many series.", ["route", "method", "status"], buckets=SECONDS)
+        for number in range(SERIES):
+            many.labels(f"/api/v1/things/{{thing_id}}/parts/{number}", "GET", "200").observe(number / SERIES)
+
+
 async def run_lifespan(variation: str, status: ProcessStatus, receive: Receive, send: Send) -> None:
     """The app's lifespan."""
     await receive()
@@ -84,7 +112,7 @@ async def run_lifespan(variation: str, status: ProcessStatus, receive: Receive, 
         await send({"type": "lifespan.startup.failed", "message": "the lifespan is broken"})
         return
     if "schema-later" not in variation:
-        status.schema_seen()
+        status.schema_seen(1)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     print("lifespan has ended", flush=True)
@@ -114,6 +142,10 @@ def serve() -> None:
         print("loading", flush=True)
         time.sleep(1)
     from app.api.problems import problem_body
+    from app.core.server import snapshot
+
+    if "slow-snapshots" not in (settings.http.public_url or ""):
+        snapshot.PERIOD_SECONDS = 0.02  # type: ignore[misc]  # so that tests need not wait for what they look for
 
     if "own-logs" in (settings.http.public_url or ""):
         configure_logging(settings.log, buffered=True)

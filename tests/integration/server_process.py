@@ -30,15 +30,15 @@ class Response:
     body: str
 
 
-def request(port: int, path: str, method: str = "GET", timeout: float = PATIENCE) -> Response:
+def request(port: int, path: str, method: str = "GET", timeout: float = PATIENCE, **headers: str) -> Response:
     """One request on a connection of its own."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)) as connection:
-        return exchange(connection, path, method)
+        return exchange(connection, path, method, **headers)
 
 
-def exchange(connection: http.client.HTTPConnection, path: str, method: str = "GET") -> Response:
+def exchange(connection: http.client.HTTPConnection, path: str, method: str = "GET", **headers: str) -> Response:
     """One request on this connection."""
-    connection.request(method, path)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read().decode())
 
@@ -69,6 +69,13 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def value_of(page: str, name: str) -> float:
+    """A sample's value on a page of metrics."""
+    found = re.search(rf"^{re.escape(name)} (\S+)", page, re.MULTILINE)
+    assert found, name
+    return float(found[1])
 
 
 class Server:
@@ -131,19 +138,27 @@ class Server:
         """From the public port."""
         return request(self.port, path)
 
-    def admin(self, path: str, method: str = "GET") -> Response:
+    def admin(self, path: str, method: str = "GET", **headers: str) -> Response:
         """From the admin port."""
-        return request(self.admin_port, path, method)
+        return request(self.admin_port, path, method, PATIENCE, **headers)
 
     def ready(self) -> bool:
         """Whether it says so."""
         return self.admin("/readyz").status == 200
 
+    def metrics(self) -> str:
+        """The page of metrics, of a snapshot that was begun after this call."""
+        began = time.monotonic()
+        while True:
+            asked = time.monotonic()
+            page = self.admin("/metrics").body
+            if asked - value_of(page, "gantry_metrics_snapshot_age_seconds") >= began:
+                return page
+            time.sleep(0.01)
+
     def metric(self, name: str) -> float:
         """The value of a metric."""
-        found = re.search(rf"^{re.escape(name)} (.+)$", self.admin("/metrics").body, re.MULTILINE)
-        assert found, name
-        return float(found[1])
+        return value_of(self.metrics(), name)
 
     def children(self) -> set[int]:
         """All processes but the arbiter."""

@@ -2,7 +2,9 @@
 
 import httpx2
 
+from app.core.schema import HEAD
 from tests.gunicorn import LiveApi
+from tests.integration.server_process import until, value_of
 
 
 def test_the_main_job(live_api: LiveApi) -> None:
@@ -45,5 +47,9 @@ def test_probes_and_metrics_are_on_the_admin_port_alone(live_api: LiveApi) -> No
         for path in ("/livez", "/readyz", "/metrics"):
             assert client.get(path).status_code == 404
     assert httpx2.get(f"{live_api.admin_url}/livez").status_code == 200
+    wanted = ['handler="/api/v1/users/{user_id}",method="GET",status="404"', 'gantry_gc_pauses_total{generation="0"}']
+    until(lambda: all(text in httpx2.get(f"{live_api.admin_url}/metrics").text for text in wanted))
     metrics = httpx2.get(f"{live_api.admin_url}/metrics").text
     assert 'handler="/api/v1/users/{user_id}",method="GET",status="404"' in metrics
+    assert value_of(metrics, "gantry_schema_revision") == HEAD
+    assert value_of(metrics, "gantry_event_loop_lag_seconds_count") > 0

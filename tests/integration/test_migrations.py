@@ -125,8 +125,8 @@ class Watched(LocalStatus):
 
     seen = False
 
-    def schema_seen(self) -> None:
-        self.seen = True
+    def schema_seen(self, revision: int) -> None:
+        self.seen = revision == HEAD
 
 
 async def test_the_app_waits_for_its_schema(empty: DatabaseSettings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,11 @@ def test_a_secret_folder_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPat
     assert messages() == ["GANTRY_SECRETS_DIR: there is no such folder"]
 
 
+def test_the_revision_that_the_image_says_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRY_REVISION", "0123abc")
+    assert load_settings().environment is Environment.production
+
+
 def test_settings_can_not_be_changed_and_do_not_show_secrets() -> None:
     settings = load_settings()
     with pytest.raises(ValidationError):

@@ -235,13 +235,15 @@ assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 def test_a_server_whose_standard_output_is_closed_goes_on() -> None:
     code = """
-import sys, time
+import gc, os, sys, time
 import structlog
 from app.core.config import LogSettings
 from app.core.logging import configure_logging
 configure_logging(LogSettings(), buffered=True)
 structlog.get_logger("gantry.test").info("said")
 time.sleep(0.05)
+gc.collect()
+assert os.readlink("/proc/self/fd/1") == os.devnull  # and no socket gets the lines
 print("alive", file=sys.stderr)
 """
     command = ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, code]

@@ -59,7 +59,9 @@ class Observation:
     def _record(self, scope: Scope, status: int, seconds: float, sent: int) -> None:
         state = scope["state"]
         route = state.get("route", UNMATCHED)
-        self.metrics.observe_request(scope["method"], route, status, seconds, state.get("received", 0), sent)
+        current = current_request.get()
+        recorded = current.trace_id if current is not None and current.span_id else ""
+        self.metrics.observe_request(scope["method"], route, status, seconds, state.get("received", 0), sent, recorded)
         fields: dict[str, Any] = {
             "request_id": state["request_id"],
             "method": scope["method"],

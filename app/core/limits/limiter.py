@@ -89,7 +89,7 @@ class RateLimiter:
         with client_span(self._tracer, "EVALSHA", ASKED) as span:
             counted = await store.hit(f"{KEY_PREFIX}:{policy.name}:{policy.window}:{caller}", policy.window * 1000)
             if counted is None and span is not None:
-                span.set_status(StatusCode.ERROR, "the store is lost")
+                span.set_status(StatusCode.ERROR)
             return counted
 
     async def _count_here(self, policy: Policy, caller: str, source: Source) -> Verdict:

@@ -3,26 +3,23 @@
 It runs in a process of its own, so that neither a busy worker delays a probe nor rendering metrics delays a request.
 """
 
-import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from pathlib import Path
 
 import orjson
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.server.health import Conditions, liveness, readiness
-from app.core.server.metrics import ServerCollector
 from app.core.server.problems import ProblemBody, new_request_id, problem_headers
 from app.core.server.scoreboard import Scoreboard
+from app.core.server.snapshot import Snapshot, negotiate
 
 NO_STORE = (b"cache-control", b"no-store")
 
 
-def admin_app(scoreboard: Scoreboard, worker_timeout: float, folder: Path, problem_body: ProblemBody) -> ASGIApp:
-    """The app. ``folder`` is where workers keep their metric files."""
-    collector = ServerCollector(scoreboard, folder)
+def admin_app(scoreboard: Scoreboard, worker_timeout: float, snapshot: Snapshot, problem_body: ProblemBody) -> ASGIApp:
+    """The app. ``snapshot`` has the page of metrics."""
     probes: dict[str, Callable[[Scoreboard, float], Conditions]] = {"/livez": liveness, "/readyz": readiness}
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - ASGI; no body is read here
@@ -34,8 +31,7 @@ def admin_app(scoreboard: Scoreboard, worker_timeout: float, folder: Path, probl
                 send, problem_body, "method-not-allowed", "GET and HEAD are.", (b"allow", b"GET, HEAD")
             )
         elif path == "/metrics":
-            page = await asyncio.to_thread(generate_latest, collector)
-            await _answer(send, HTTPStatus.OK, page, [(b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode()), NO_STORE])
+            await _answer_metrics(send, snapshot, problem_body, Headers(scope=scope))
         else:
             conditions = probes[path](scoreboard, worker_timeout)
             ok = all(condition.ok for condition in conditions.values())
@@ -44,6 +40,16 @@ def admin_app(scoreboard: Scoreboard, worker_timeout: float, folder: Path, probl
             await _answer(send, status, orjson.dumps(document), [(b"content-type", b"application/json"), NO_STORE])
 
     return app
+
+
+async def _answer_metrics(send: Send, snapshot: Snapshot, problem_body: ProblemBody, headers: Headers) -> None:
+    wanted = negotiate(",".join(headers.getlist("accept")), ",".join(headers.getlist("accept-encoding")))
+    page = await snapshot.page(wanted)
+    if page is None:
+        await _answer_problem(send, problem_body, "service-unavailable", "The metrics could not be collected in time.")
+        return
+    answered = [(b"content-type", wanted.content_type.encode()), NO_STORE]
+    await _answer(send, HTTPStatus.OK, page, [*answered, *([(b"content-encoding", b"gzip")] if wanted.gzip else [])])
 
 
 async def _answer_problem(

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -26,12 +26,17 @@ IGNORED_SIGNALS: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.S
 """What a terminal or an operator sends to the whole process group is meant for the arbiter, which ends this process last."""
 
 
+Watch = Callable[[int], None]
+"""What the process does beside answering, ten times a second; it gets the number of the call."""
+
+
 class AdminServer(uvicorn.Server):
     """Ends on SIGTERM, or when the arbiter is gone."""
 
-    def __init__(self, config: uvicorn.Config, arbiter: int) -> None:
+    def __init__(self, config: uvicorn.Config, arbiter: int, watch: Watch) -> None:
         super().__init__(config)
         self._arbiter = arbiter
+        self._watch = watch
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -43,6 +48,7 @@ class AdminServer(uvicorn.Server):
         """Called ten times a second: whether to end."""
         if counter % 10 == 0:
             look_for_level()
+        self._watch(counter)
         return await super().on_tick(counter) or os.getppid() != self._arbiter
 
 
@@ -51,9 +57,10 @@ class AdminProcess:
 
     _listener: socket.socket
 
-    def __init__(self, settings: ServerSettings, app: ASGIApp) -> None:
+    def __init__(self, settings: ServerSettings, app: ASGIApp, watch: Watch) -> None:
         self._settings = settings
         self._app = app
+        self._watch = watch
         self._pid = 0
         self._started = -RESPAWN_SECONDS
 
@@ -140,4 +147,4 @@ class AdminProcess:
             timeout_graceful_shutdown=1,
         )
         log.info("admin_process_started", pid=os.getpid())
-        AdminServer(config, arbiter).run(sockets=[self._listener])
+        AdminServer(config, arbiter, self._watch).run(sockets=[self._listener])

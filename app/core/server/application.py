@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # gunicorn has no type hints
-from prometheus_client.multiprocess import mark_process_dead
 from starlette.types import ASGIApp
 
 from app.core.config import Settings
@@ -15,8 +14,11 @@ from app.core.server.admin_process import AdminProcess
 from app.core.server.arbiter import GantryArbiter
 from app.core.server.cpus import worker_count
 from app.core.server.logger import RootLogger
+from app.core.server.metric_files import leave_slot, take_slot
+from app.core.server.metrics import ServerCollector
 from app.core.server.problems import ProblemBody
 from app.core.server.scoreboard import Scoreboard, WorkerStatus
+from app.core.server.snapshot import Snapshot
 from app.core.server.worker import worker_class
 from app.core.status import ProcessStatus
 
@@ -77,18 +79,22 @@ class GantryApplication(BaseApplication):  # type: ignore[misc]  # untyped base
     def run(self) -> None:
         """Run the server; ends with ``SystemExit``."""
         server = self._settings.server
-        app = admin_app(self._scoreboard, server.worker_timeout, self._folder, self._problem_body)
-        GantryArbiter(self, self._scoreboard, AdminProcess(server, app)).run()
+        collector = ServerCollector(self._scoreboard, self._folder)
+        app = admin_app(self._scoreboard, server.worker_timeout, Snapshot(collector), self._problem_body)
+        GantryArbiter(self, self._scoreboard, AdminProcess(server, app, collector.watch)).run()
 
     def _pre_fork(self, arbiter: GantryArbiter, worker: Any) -> None:  # noqa: ARG002 - gunicorn's signature
         worker.slot = self._scoreboard.claim()
 
     def _post_fork(self, arbiter: GantryArbiter, worker: Any) -> None:
-        self.status = WorkerStatus(self._scoreboard, worker.slot, self._workers)
+        exemplars = self._folder / f"exemplars_{worker.slot}.json"
+        self.status = WorkerStatus(self._scoreboard, worker.slot, self._workers, exemplars)
+        self.status.heartbeat()
         arbiter.admin.forget()
+        take_slot(self._folder, worker.slot)
 
     def _child_exit(self, arbiter: GantryArbiter, worker: Any) -> None:
+        leave_slot(self._folder, worker.slot)
         self._scoreboard.free(worker.slot)
-        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
         if not arbiter.stopping:
             self._scoreboard.count_restart()

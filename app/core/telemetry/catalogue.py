@@ -140,7 +140,14 @@ SPANS: Final = Spec(
     ("result",),
 )
 
-SIGNAL_METRICS: Final = (SPANS,)
+LOG_LINES_DROPPED: Final = Spec(
+    "gantry_log_lines_dropped_total",
+    "counter",
+    "Log lines that were not written, because standard output took none and the buffer was full, or it is gone.",
+    "Is the log complete? `sum by (pod) (increase(gantry_log_lines_dropped_total[1h]))`",
+)
+
+SIGNAL_METRICS: Final = (SPANS, LOG_LINES_DROPPED)
 
 # --- The server, by the admin process ---------------------------------------------------------------------------------
 WORKERS: Final = Spec(
@@ -171,17 +178,142 @@ SCHEMA_SEEN: Final = Spec(
 WORKER_METRICS_COMPLETE: Final = Spec(
     "gantry_worker_metrics_complete",
     "gauge",
-    "0 when what workers counted can't be read.",
+    "0 when a part of what workers counted can't be read, or was lost that way.",
     "Can these numbers be trusted? `min(gantry_worker_metrics_complete)`",
 )
 
-# --- Logs, by every process -------------------------------------------------------------------------------------------
-LOG_LINES_DROPPED: Final = Spec(
-    "gantry_log_lines_dropped_total",
+SCHEMA_REVISION: Final = Spec(
+    "gantry_schema_revision",
+    "gauge",
+    "Revision of the database's schema that was found usable last; absent before.",
+    'Do all pods see the same schema? `count by (job) (count_values by (job) ("revision", gantry_schema_revision))`',
+)
+BUILD_INFO: Final = Spec(
+    "gantry_build_info",
+    "gauge",
+    "Always 1; what runs is in the labels.",
+    "Which versions run? `count by (version, revision) (gantry_build_info)`",
+    ("version", "revision", "python"),
+)
+SNAPSHOT_AGE: Final = Spec(
+    "gantry_metrics_snapshot_age_seconds",
+    "gauge",
+    "How old the other numbers of this page were when it was sent.",
+    "Are the numbers current? `max(gantry_metrics_snapshot_age_seconds)`",
+    unit="seconds",
+)
+RENDER_SECONDS: Final = Spec(
+    "gantry_metrics_render_seconds",
+    "gauge",
+    "What collecting and writing this page took, in the background.",
+    "Does it take too long, as with too many series? `max by (pod) (gantry_metrics_render_seconds)`",
+    unit="seconds",
+)
+SERIES: Final = Spec(
+    "gantry_metrics_series",
+    "gauge",
+    "Samples on this page.",
+    "Is the number of series bounded? `max(gantry_metrics_series)`",
+)
+EVENT_LOOP_LAG: Final = Spec(
+    "gantry_event_loop_lag_seconds",
+    "histogram",
+    "How late workers' event loops are, sampled ten times a second from outside: one that is stuck counts while it is.",
+    "Do requests wait for a busy loop? `histogram_quantile(0.99, sum by (le) (rate(gantry_event_loop_lag_seconds_bucket[5m])))`",
+    unit="seconds",
+    buckets=SECONDS[:-1],
+)
+EVENT_LOOP_STALLED: Final = Spec(
+    "gantry_event_loop_stalled_seconds",
+    "gauge",
+    "For how long the worker that has been silent longest is overdue at this moment.",
+    "Is a worker stuck right now? `max by (pod) (gantry_event_loop_stalled_seconds) > 1`",
+    unit="seconds",
+)
+PROCESS_CPU: Final = Spec(
+    "gantry_process_cpu_seconds_total",
     "counter",
-    "Log lines that were not written, because standard output took none and the buffer was full, or it is gone.",
-    "Is the log complete? `sum by (pod) (increase(gantry_log_lines_dropped_total[1h]))`",
+    "CPU time of the server's processes, those that are gone included; process: arbiter, worker (all of them), admin.",
+    "What do workers use, and what the rest? `sum by (process) (rate(gantry_process_cpu_seconds_total[5m]))`",
+    ("process",),
+    unit="seconds",
+)
+PROCESS_MEMORY: Final = Spec(
+    "gantry_process_resident_memory_bytes",
+    "gauge",
+    "Resident memory; pages that processes share count in each.",
+    'Do workers leak? `max by (pod) (gantry_process_resident_memory_bytes{process="worker"})`',
+    ("process",),
+    unit="bytes",
+)
+PROCESS_FDS: Final = Spec(
+    "gantry_process_open_fds",
+    "gauge",
+    "Open file descriptors.",
+    'Do workers leak connections? `max by (pod) (gantry_process_open_fds{process="worker"})`',
+    ("process",),
+)
+PROCESS_THREADS: Final = Spec(
+    "gantry_process_threads",
+    "gauge",
+    "Threads.",
+    "Does something start threads without end? `max by (pod, process) (gantry_process_threads)`",
+    ("process",),
+)
+PROCESS_START: Final = Spec(
+    "gantry_process_start_time_seconds",
+    "gauge",
+    "When the server started (Unix time).",
+    "How long has a pod's server been up? `time() - gantry_process_start_time_seconds`",
+    unit="seconds",
 )
 
-SERVER_METRICS: Final = (WORKERS, WORKER_RESTARTS, DRAINING, SCHEMA_SEEN, WORKER_METRICS_COMPLETE)
-"""Collected by ``app.core.server.metrics``."""
+SERVER_METRICS: Final = (
+    WORKERS,
+    WORKER_RESTARTS,
+    DRAINING,
+    SCHEMA_SEEN,
+    SCHEMA_REVISION,
+    WORKER_METRICS_COMPLETE,
+    BUILD_INFO,
+    SNAPSHOT_AGE,
+    RENDER_SECONDS,
+    SERIES,
+    EVENT_LOOP_LAG,
+    EVENT_LOOP_STALLED,
+    PROCESS_CPU,
+    PROCESS_MEMORY,
+    PROCESS_FDS,
+    PROCESS_THREADS,
+    PROCESS_START,
+)
+"""Collected by the admin process: ``app.core.server``."""
+
+# --- The worker's process ---------------------------------------------------------------------------------------------
+GC_PAUSES: Final = Spec(
+    "gantry_gc_pauses_total",
+    "counter",
+    "Runs of Python's cyclic garbage collector in workers, by generation.",
+    'Are full collections rare? `sum by (pod) (rate(gantry_gc_pauses_total{generation="2"}[5m]))`',
+    ("generation",),
+)
+GC_PAUSE_SECONDS: Final = Spec(
+    "gantry_gc_pause_seconds_total",
+    "counter",
+    "Seconds that workers stood still for them.",
+    "Which part of the time goes to them? `sum by (generation) (rate(gantry_gc_pause_seconds_total[5m]))`",
+    ("generation",),
+    unit="seconds",
+)
+
+WORKER_METRICS: Final = (GC_PAUSES, GC_PAUSE_SECONDS)
+"""Counted by ``app.core.telemetry.garbage``."""
+
+GROUPS: Final = {
+    "Requests": REQUEST_METRICS,
+    "The database": DATABASE_METRICS,
+    "The signals themselves": SIGNAL_METRICS,
+    "The workers' processes": WORKER_METRICS,
+    "The server": SERVER_METRICS,
+}
+"""All of them, as docs/observability.md shows them."""

@@ -6,6 +6,7 @@ response object for each request; see docs/performance.md for what that costs.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Literal, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Counter
@@ -13,10 +14,12 @@ from prometheus_fastapi_instrumentator import metrics as instrumentator
 
 from app.core.config import MetricsSettings
 from app.core.limits import Verdict
+from app.core.logging import dropped_lines
 from app.core.telemetry.catalogue import (
     DATABASE_FAILURES,
     IDEMPOTENCY,
     IN_FLIGHT,
+    LOG_LINES_DROPPED,
     POOL_CONNECTIONS,
     POOL_WAIT,
     RATE_LIMIT,
@@ -26,6 +29,7 @@ from app.core.telemetry.catalogue import (
     SPANS,
     WAITING_FOR_DATABASE,
 )
+from app.core.telemetry.exemplars import Exemplars
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that have a label of their own; any other is ``OTHER``, since a client can invent them."""
@@ -64,8 +68,10 @@ class _Message(NamedTuple):
 class Metrics:
     """What this process counts. Every label's values are bounded by the code: route templates, known methods, real statuses."""
 
-    def __init__(self, settings: MetricsSettings) -> None:
+    def __init__(self, settings: MetricsSettings, exemplars_file: Path | None = None) -> None:
+        """``exemplars_file`` is where the process that shows the metrics looks for exemplars."""
         self.enabled: Final = settings.enabled
+        self.exemplars: Final = Exemplars(exemplars_file if settings.enabled and settings.exemplars else None)
         self.registry: Final = CollectorRegistry()
         """For a process on its own; with several, the admin process reads their files."""
         self.in_flight = 0
@@ -102,9 +108,12 @@ class Metrics:
         self._limited_children: dict[tuple[str, bool, str], Counter] = {}
         self._totals = Totals()
         self._spans = SPANS.counter(self.registry)
+        self._lines_dropped = LOG_LINES_DROPPED.counter(self.registry)
 
-    def observe_request(self, method: str, route: str, status: int, seconds: float, received: int, sent: int) -> None:
-        """Record one finished request; ``received`` and ``sent`` are bytes of bodies."""
+    def observe_request(
+        self, method: str, route: str, status: int, seconds: float, received: int, sent: int, trace_id: str = ""
+    ) -> None:
+        """Record one finished request; ``received`` and ``sent`` are bytes of bodies, ``trace_id`` that of a request that is recorded."""
         if not self.enabled:
             return
         info = instrumentator.Info(
@@ -119,6 +128,9 @@ class Metrics:
         self._observe_response_size(info)
         if received:
             self._observe_request_size(info)
+        if trace_id:
+            labels = (("handler", route), ("method", info.method), ("status", info.modified_status))
+            self.exemplars.note(REQUEST_DURATION.name, labels, seconds, trace_id)
 
     def rate_limited(self, verdict: Verdict) -> None:
         """Count one decision of the limiter; the source ``failed_open`` says that the shared store was lost."""
@@ -158,6 +170,7 @@ class Metrics:
         in_use, idle = pool
         self._pool_connections.labels("in_use").set(in_use)
         self._pool_connections.labels("idle").set(idle)
+        self._totals.advance(self._lines_dropped, "lines", dropped_lines())
         if spans is not None:
             for result, total in (("sent", spans.sent), ("failed", spans.failed), ("dropped", spans.dropped)):
                 self._totals.advance(self._spans.labels(result), result, total)

@@ -21,7 +21,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -139,7 +139,7 @@ def resource() -> Resource:
     ):
         if value := os.environ.get(variable):
             attributes[name] = value
-    return Resource({**attributes}).merge(Resource.create())
+    return Resource.create({**attributes}).merge(OTELResourceDetector().detect())
 
 
 def _exporter(settings: TracingSettings) -> SpanExporter | None:

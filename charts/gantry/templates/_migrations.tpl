@@ -1,13 +1,14 @@
 {{/* Variables of `gantry migrate`: of the settings only those that it reads, and the role that owns the schema. */}}
 {{- define "gantry.migrations.env" -}}
 {{- range $name, $value := include "gantry.settings" . | fromYaml }}
-{{- if regexMatch "^GANTRY_(ENVIRONMENT$|LOG__|DATABASE__(URL|DIRECT_URL|CONNECT|MIGRATION))" $name }}
+{{- if regexMatch "^GANTRY_(ENVIRONMENT$|LOG__(LEVEL|FORMAT|BUFFER_LINES)$|DATABASE__(URL|DIRECT_URL|CONNECT|MIGRATION))" $name }}
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
 {{- end }}
 {{ include "gantry.securityEnvironment" . }}
 {{ include "gantry.databaseCredentials" (dict "root" $ "secret" (.Values.database.migrationsSecret | default .Values.database.existingSecret)) }}
+{{ include "gantry.podIdentity" . }}
 {{- end }}
 
 {{/*

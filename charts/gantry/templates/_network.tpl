@@ -51,30 +51,34 @@ ports:
 {{- end }}
 {{- end }}
 
-{{/* One entry of `ingress`: Prometheus, at given ports; (dict "root" $ "ports" (list 9127)). Nothing without networkPolicy.prometheus or ports. */}}
+{{/* One entry of `ingress`: Prometheus, at what it scrapes of a component; (dict "root" $ "component" "api"). Nothing without networkPolicy.prometheus. */}}
 {{- define "gantry.network.fromPrometheus" -}}
-{{- if and .root.Values.networkPolicy.prometheus .ports -}}
+{{- $ports := (include "gantry.scrapePorts" . | fromYaml).ports }}
+{{- if and .root.Values.networkPolicy.prometheus $ports -}}
 - from:
     {{- toYaml .root.Values.networkPolicy.prometheus | nindent 4 }}
-  {{- include "gantry.network.ports" . | nindent 2 }}
+  {{- include "gantry.network.ports" (dict "ports" $ports) | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Ports of an API pod besides the public one: admin, and the cache's exporter when there is one. A list as YAML under the key `ports`. */}}
-{{- define "gantry.network.apiMetricsPorts" -}}
-{{- dict "ports" (and .Values.cache.enabled .Values.cache.exporter.enabled | ternary (list 9000 9121) (list 9000)) | toYaml }}
+{{/* One entry of `egress`: where traces go. Nothing without an endpoint. */}}
+{{- define "gantry.network.toCollector" -}}
+{{- if .Values.tracing.endpoint -}}
+{{- $port := .Values.networkPolicy.otlpPort | default (include "gantry.tracing.port" .) }}
+{{- include "gantry.network.toPeers" (dict "peers" .Values.networkPolicy.otlp "port" $port) }}
+{{- end }}
 {{- end }}
 
 {{/* All of `ingress` of the API, which may be nothing. */}}
 {{- define "gantry.network.apiIngress" -}}
 {{- $policy := .Values.networkPolicy }}
-{{- $metrics := (include "gantry.network.apiMetricsPorts" . | fromYaml).ports }}
+{{- $metrics := (include "gantry.scrapePorts" (dict "root" $ "component" "api") | fromYaml).ports }}
 {{- with $policy.ingressControllers }}
 - from:
     {{- toYaml . | nindent 4 }}
   {{- include "gantry.network.ports" (dict "ports" (list 8000)) | nindent 2 }}
 {{- end }}
-{{- with include "gantry.network.fromPrometheus" (dict "root" $ "ports" $metrics) }}
+{{- with include "gantry.network.fromPrometheus" (dict "root" $ "component" "api") }}
 {{ . }}
 {{- end }}
 {{- if .Values.tests.enabled }}

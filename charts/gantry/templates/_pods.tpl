@@ -6,7 +6,8 @@ It holds nothing that changes from one release of Gantry to the next on its own 
 labels:
   {{- $own := merge (include "gantry.selectorLabels" . | fromYaml) (dict "app.kubernetes.io/part-of" "gantry") }}
   {{- merge $own (.settings.podLabels | default dict) (.root.Values.commonLabels | default dict) | toYaml | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) (.settings.podAnnotations | default dict) (.root.Values.commonAnnotations | default dict) }}
+{{- $scraped := include "gantry.scrapeAnnotations" . | fromYaml }}
+{{- with merge (dict) (.annotations | default dict) (.settings.podAnnotations | default dict) $scraped (.root.Values.commonAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -67,7 +67,13 @@ postgresql://{{ $host }}:{{ int $database.port }}/{{ include "gantry.databaseNam
   "GANTRY_SERVER__GRACEFUL_TIMEOUT" (int $shutdown.graceful | toString)
   "GANTRY_SERVER__CLOSE_TIMEOUT" (int $shutdown.close | toString)
   "GANTRY_SERVER__RUNTIME_DIR" "/tmp"
+  "GANTRY_LOG__LEVEL" .Values.logging.level
+  "GANTRY_LOG__REQUESTS" (toString .Values.logging.requests)
+  "GANTRY_TRACING__SAMPLE_RATIO" (toString .Values.tracing.sampleRatio)
 }}
+{{- with .Values.tracing.endpoint }}
+{{- $_ := set $settings "GANTRY_TRACING__ENDPOINT" . }}
+{{- end }}
 {{- if eq .Values.limits.mode "valkey" }}
 {{- $_ := set $settings "GANTRY_LIMITS__URL" (printf "redis://%s:6379/0" (include "gantry.componentName" (dict "root" . "component" "limits"))) }}
 {{- end }}
@@ -140,11 +146,15 @@ its place, not beside it: the API server refuses a list with a name twice.
 {{- concat $env (.extraEnv | default list) | toYaml }}
 {{- end }}
 
-{{/* `envFrom` and `env` of a container that runs Gantry: (dict "root" $ "extraEnv" .Values... "extraEnvFrom" .Values...); both extras may be left out. */}}
+{{/*
+`envFrom` and `env` of a container that runs Gantry: (dict "root" $ "own" "- name: ..." "extraEnv" .Values... "extraEnvFrom" .Values...). `own` is
+what this container alone has of ours; it and both extras may be left out.
+*/}}
 {{- define "gantry.environment" -}}
 {{- $parts := list (include "gantry.securityEnvironment" .root) }}
 {{- $parts = append $parts (include "gantry.databaseCredentials" (dict "root" .root "secret" .root.Values.database.existingSecret)) }}
-{{- $parts = append $parts (include "gantry.limitsEnvironment" .root) -}}
+{{- $parts = append $parts (include "gantry.limitsEnvironment" .root) }}
+{{- $parts = append $parts (.own | default "") -}}
 envFrom:
   - configMapRef:
       name: {{ include "gantry.settings.name" .root }}

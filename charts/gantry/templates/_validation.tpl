@@ -11,6 +11,7 @@ find them one by one. What the schema can say (types, names, bounds) stands ther
   (include "gantry.validation.routes" . | fromYamlArray)
   (include "gantry.validation.scaling" . | fromYamlArray)
   (include "gantry.validation.metrics" . | fromYamlArray)
+  (include "gantry.validation.tracing" . | fromYamlArray)
 }}
 {{- if $wrong }}
 {{- fail (printf "\n- %s\n" (join "\n- " $wrong)) }}
@@ -45,6 +46,11 @@ find them one by one. What the schema can say (types, names, bounds) stands ther
   "security.key_peppers" "security.existingSecret"
   "security.cursor_keys" "security.existingSecret"
   "security.bootstrap_key" "security.existingSecret"
+  "log.level" "logging.level"
+  "log.requests" "logging.requests"
+  "tracing.endpoint" "tracing.endpoint"
+  "tracing.headers" "tracing.headersSecret"
+  "tracing.sample_ratio" "tracing.sampleRatio"
   "server.host" "the pod's own ports"
   "server.port" "the pod's own ports"
   "server.admin_host" "the pod's own ports"
@@ -133,13 +139,33 @@ find them one by one. What the schema can say (types, names, bounds) stands ther
 
 {{- define "gantry.validation.metrics" -}}
 {{- $wrong := list }}
-{{- $pods := .Values.metrics.podMonitor.enabled }}
-{{- $services := .Values.metrics.serviceMonitor.enabled }}
-{{- if and $pods $services }}
-{{- $wrong = append $wrong "metrics.podMonitor.enabled and metrics.serviceMonitor.enabled are both true: everything would be counted twice; choose one" }}
+{{- $ways := list }}
+{{- range list "podMonitor" "serviceMonitor" "annotations" }}
+{{- if (get $.Values.metrics .).enabled }}
+{{- $ways = append $ways . }}
 {{- end }}
-{{- if and (or $pods $services) .Values.networkPolicy.enabled (not .Values.networkPolicy.prometheus) }}
-{{- $wrong = append $wrong (printf "networkPolicy.prometheus is required by metrics.%s.enabled while networkPolicy.enabled is true: name who may reach the metrics, or nobody can" (ternary "podMonitor" "serviceMonitor" $pods)) }}
+{{- end }}
+{{- if gt (len $ways) 1 }}
+{{- $wrong = append $wrong (printf "metrics.%s.enabled and metrics.%s.enabled are both true: everything would be counted twice; choose one" (first $ways) (index $ways 1)) }}
+{{- end }}
+{{- if and $ways .Values.networkPolicy.enabled (not .Values.networkPolicy.prometheus) }}
+{{- $wrong = append $wrong (printf "networkPolicy.prometheus is required by metrics.%s.enabled while networkPolicy.enabled is true: name who may reach the metrics, or nobody can" (first $ways)) }}
+{{- end }}
+{{- toYaml $wrong }}
+{{- end }}
+
+{{- define "gantry.validation.tracing" -}}
+{{- $wrong := list }}
+{{- $tracing := .Values.tracing }}
+{{- $policy := .Values.networkPolicy }}
+{{- if and $tracing.endpoint $policy.enabled (not $policy.otlp) }}
+{{- $wrong = append $wrong "networkPolicy.otlp is required by tracing.endpoint while networkPolicy.enabled is true: name where traces go, or none arrive" }}
+{{- end }}
+{{- if and $policy.otlp (not $tracing.endpoint) }}
+{{- $wrong = append $wrong "networkPolicy.otlp is set but tracing.endpoint is empty, so nothing goes there: set the endpoint, or take it out" }}
+{{- end }}
+{{- if and $tracing.headersSecret (not $tracing.endpoint) }}
+{{- $wrong = append $wrong "tracing.headersSecret is set but tracing.endpoint is empty, so nobody is sent those headers: set the endpoint, or take it out" }}
 {{- end }}
 {{- toYaml $wrong }}
 {{- end }}

@@ -14,6 +14,7 @@ from app.dev.runner import Options
     [
         ([], "run", Options(entry.CHECKOUT / ".dev")),
         (["run", "--port", "1", "--admin-port=2", "--state=/s"], "run", Options(Path("/s"), 1, 2)),
+        (["run", "--trace-console"], "run", Options(entry.CHECKOUT / ".dev", trace_console=True)),
         (["key"], "create_key", Options(entry.CHECKOUT / ".dev")),
         (["clean"], "clean", Options(entry.CHECKOUT / ".dev")),
     ],

@@ -25,7 +25,7 @@ def status():
         return int(client.makefile("rb").readline().split()[1])
 
 admin_process.STOP_SECONDS = 20
-admin = AdminProcess(ServerSettings(admin_host="127.0.0.1", admin_port=0), app)
+admin = AdminProcess(ServerSettings(admin_host="127.0.0.1", admin_port=0), app, int)
 admin.bind()
 """
 
@@ -128,7 +128,7 @@ def test_an_address_that_does_not_exist() -> None:
     out = run(
         """
 try:
-    AdminProcess(ServerSettings(admin_host="::ffff:203.0.113.1", admin_port=0), app).bind()
+    AdminProcess(ServerSettings(admin_host="::ffff:203.0.113.1", admin_port=0), app, int).bind()
 except SystemExit as end:
     assert end.code == 1
     sys.exit(0)

@@ -66,7 +66,7 @@ def test_flags_are_shared_and_one_way() -> None:
         False,
         0,
     )
-    in_child(status.schema_seen)
+    in_child(lambda: status.schema_seen(3))
     in_child(board.drain)
     in_child(board.count_restart)
     assert (status.draining(), board.draining, board.schema_seen, board.restarts) == (True, True, True, 1)
@@ -86,7 +86,7 @@ def test_readiness(advance: Callable[[float], None]) -> None:
     board = Scoreboard()
     first, second = (WorkerStatus(board, board.claim(), workers=2) for _ in range(2))
     assert verdict(readiness(board, TIMEOUT)) == ["schema_seen", "workers_ready"]
-    first.schema_seen()
+    first.schema_seen(1)
     assert verdict(readiness(board, TIMEOUT)) == ["workers_ready"]
     first.ready()
     assert verdict(readiness(board, TIMEOUT)) == []
@@ -120,7 +120,9 @@ def test_liveness(advance: Callable[[float], None]) -> None:
 
 def test_a_process_without_a_server() -> None:
     status: ProcessStatus = LocalStatus()
-    status.heartbeat()
+    status.tick(0.0)
+    status.ticks_end()
     status.ready()
-    status.schema_seen()
+    status.schema_seen(1)
+    assert status.exemplars_file is None
     assert (status.workers, status.draining(), LocalStatus(stopping=True).draining()) == (1, False, True)

@@ -3,7 +3,8 @@
 {{/* The API. */}}
 {{- define "gantry.api.container" -}}
 {{- $settings := .Values.api }}
-{{- $shutdown := include "gantry.shutdown" . | fromYaml -}}
+{{- $shutdown := include "gantry.shutdown" . | fromYaml }}
+{{- $signals := printf "%s\n%s" (include "gantry.podIdentity" .) (include "gantry.tracingEnvironment" .) -}}
 - name: api
   image: {{ include "gantry.image" (dict "image" .Values.image "tag" .Chart.AppVersion) }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -15,7 +16,7 @@
   args:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- include "gantry.environment" (dict "root" $ "extraEnv" $settings.extraEnv "extraEnvFrom" $settings.extraEnvFrom) | nindent 2 }}
+  {{- include "gantry.environment" (dict "root" $ "own" $signals "extraEnv" $settings.extraEnv "extraEnvFrom" $settings.extraEnvFrom) | nindent 2 }}
   ports:
     - name: http
       containerPort: 8000
