@@ -17,6 +17,7 @@ from app.core.database import Database
 from app.core.scopes import Scope
 from app.dev.errors import DevelopmentError
 from loadtests.paired.backing import UNLIMITED, Backing, fill
+from loadtests.paired.ratios import again
 from loadtests.paired.report import Comparison
 from loadtests.paired.rounds import Plan
 from loadtests.paired.servers import Server, serving
@@ -27,13 +28,16 @@ from loadtests.telemetry_tax.collectors import STOP_BOUND, Stop, all_manners, me
 from loadtests.telemetry_tax.said import read_metrics, said_by, said_table
 from loadtests.telemetry_tax.variants import (
     COLLECTOR_COMPARISONS,
+    COLLECTOR_NOISE,
     EVERYTHING,
     HANGING,
     KIT_COMPARISONS,
+    KIT_NOISE,
     LOGS,
     METRICS,
     OFF,
     SIGNAL_COMPARISONS,
+    SIGNAL_NOISE,
     TAKING,
     TRACES,
     collector_settings,
@@ -113,17 +117,19 @@ def test_collectors_get_every_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "comparisons"),
+    ("names", "comparisons", "noise"),
     [
-        (list(signal_settings(COLLECTOR)), SIGNAL_COMPARISONS),
-        (list(collector_settings(URLS)), COLLECTOR_COMPARISONS),
-        ([variant.name for variant in kit_variants(COLLECTOR)], KIT_COMPARISONS),
+        (list(signal_settings(COLLECTOR)), SIGNAL_COMPARISONS, SIGNAL_NOISE),
+        (list(collector_settings(URLS)), COLLECTOR_COMPARISONS, COLLECTOR_NOISE),
+        ([variant.name for variant in kit_variants(COLLECTOR)], KIT_COMPARISONS, KIT_NOISE),
     ],
 )
-def test_every_comparison_is_of_variants_that_are_measured(names: list[str], comparisons: list[Comparison]) -> None:
-    compared = {name for pair in comparisons for name in pair}
-    assert compared <= set(names)
-    assert any(name == f"{base}, again" for name, base in comparisons), "there is no noise to compare with"
+def test_every_comparison_is_of_variants_that_are_measured(
+    names: list[str], comparisons: list[Comparison], noise: list[Comparison]
+) -> None:
+    assert {name for pair in comparisons + noise for name in pair} == set(names)
+    assert all(name == again(base) for name, base in noise)
+    assert {base for _, base in comparisons} <= {base for _, base in noise}, "a base is measured without its noise"
 
 
 def test_defaults_are_enough_pairs_to_quote() -> None:
@@ -241,8 +247,8 @@ async def test_signals_are_measured_and_are_what_they_are_called(shared: Backing
             chosen = {OFF: settings[OFF], "everything recorded": settings["everything recorded"]}
             comparisons: list[Comparison] = [("everything recorded", OFF)]
             with serving(gantry_variants(chosen, shared_limits=False), shared, tmp_path, None) as servers:
-                tables, content = command.measured(servers, PLAN, READ, comparisons)
-                more_tables, more = command.measured(servers, PLAN, CREATE, comparisons)
+                tables, content = command.measured(servers, PLAN, READ, comparisons, [])
+                more_tables, more = command.measured(servers, PLAN, CREATE, comparisons, [])
                 time.sleep(2)  # the last spans wait for up to a second
                 return tables + more_tables, content | more, [said_by(server) for server in servers]
 
@@ -262,7 +268,7 @@ async def test_a_server_stops_in_time_although_its_collector_hangs(shared: Backi
             settings = collector_settings(urls)
             chosen = {name: settings[name] for name in (TAKING, HANGING)}
             with serving(gantry_variants(chosen, shared_limits=False), shared, tmp_path, None) as servers:
-                return measure_collectors(servers, PLAN, [(HANGING, TAKING)])
+                return measure_collectors(servers, PLAN, [(HANGING, TAKING)], [])
 
     tables, content = await asyncio.to_thread(run)
     assert "| hanging / taking " in tables
