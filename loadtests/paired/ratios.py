@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median
 
 from loadtests.paired.rounds import Block
@@ -17,6 +17,20 @@ class Ratio:
     median: float
     low: float
     high: float
+
+
+AGAIN = ", again"
+"""Ends the name of a second process of a program."""
+
+
+def again(name: str) -> str:
+    """A second process of the same program; how far the two are apart is the noise."""
+    return name + AGAIN
+
+
+def pooled(blocks: Sequence[Block]) -> list[Block]:
+    """Both processes of a program as one variant: processes differ by chance, and two of them less."""
+    return [replace(block, variant=block.variant.removesuffix(AGAIN)) for block in blocks]
 
 
 type PerRound = Callable[[Sequence[Block], str], dict[int, float]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from loadtests.paired.ratios import PerRound, Ratio, bootstrap, costs, paired_ratios
+from loadtests.paired.ratios import PerRound, Ratio, bootstrap, costs, paired_ratios, pooled
 from loadtests.paired.rounds import Block, Plan
 
 PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "httptools", "gunicorn")
@@ -46,6 +46,17 @@ def compare(
 ) -> dict[Comparison, Ratio]:
     """The ratio of each pair of variants."""
     return {(name, base): bootstrap(paired_ratios(blocks, name, base, of), seed) for name, base in comparisons}
+
+
+def compare_pooled(
+    blocks: Sequence[Block],
+    comparisons: Sequence[Comparison],
+    noise: Sequence[Comparison],
+    seed: int,
+    of: PerRound = costs,
+) -> dict[Comparison, Ratio]:
+    """Ratios over both processes of each program, and after them how far two processes of one program are apart."""
+    return compare(pooled(blocks), comparisons, seed, of) | compare(blocks, noise, seed, of)
 
 
 def ratio_table(ratios: dict[Comparison, Ratio], title: str = "ratio within rounds") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from loadtests.paired.backing import Backing
 from loadtests.paired.command import parser_of, plan_of, run, servers_of
-from loadtests.paired.report import Comparison, compare, cost_table, ratio_table, section, surroundings, write
+from loadtests.paired.report import Comparison, compare_pooled, cost_table, ratio_table, section, surroundings, write
 from loadtests.paired.rounds import Plan, all_blocks
 from loadtests.paired.servers import Server
 from loadtests.paired.workloads import CREATE, READ, Workload
@@ -20,7 +20,9 @@ from loadtests.telemetry_tax.collectors import all_manners, measure_collectors
 from loadtests.telemetry_tax.said import PUBLISH_SECONDS, said_by, said_table
 from loadtests.telemetry_tax.variants import (
     KIT_COMPARISONS,
+    KIT_NOISE,
     SIGNAL_COMPARISONS,
+    SIGNAL_NOISE,
     collector_settings,
     gantry_variants,
     kit_variants,
@@ -65,7 +67,7 @@ def signals(shared: Backing, plan: Plan, cpu: int | None, folder: Path) -> Resul
         standing(Manner.taking, folder / "collector.log") as collector,
         servers_of(gantry_variants(signal_settings(collector)), shared, cpu) as servers,
     ):
-        results = [measured(servers, plan, workload, SIGNAL_COMPARISONS) for workload in (READ, CREATE)]
+        results = [measured(servers, plan, workload, SIGNAL_COMPARISONS, SIGNAL_NOISE) for workload in (READ, CREATE)]
         time.sleep(PUBLISH_SECONDS)
         all_said = [said_by(server) for server in servers]
     tables = [*(tables for tables, _ in results), said_table(all_said)]
@@ -73,11 +75,13 @@ def signals(shared: Backing, plan: Plan, cpu: int | None, folder: Path) -> Resul
     return "\n\n".join(tables), content | {"said": [asdict(said) for said in all_said]}
 
 
-def measured(servers: Sequence[Server], plan: Plan, workload: Workload, comparisons: list[Comparison]) -> Result:
+def measured(
+    servers: Sequence[Server], plan: Plan, workload: Workload, comparisons: list[Comparison], noise: list[Comparison]
+) -> Result:
     """Rounds of one workload."""
     plan = plan.for_workload(workload)
     blocks = all_blocks(servers, plan, workload)
-    ratios = compare(blocks, comparisons, plan.seed)
+    ratios = compare_pooled(blocks, comparisons, noise, plan.seed)
     title = f"{TITLES[workload]}, {plan.requests:,} requests twice for each variant in a round:"
     tables = f"{title}\n\n{cost_table(blocks)}\n\n{ratio_table(ratios)}"
     return tables, {workload.name: section(plan, blocks, ratios)}
@@ -98,7 +102,7 @@ def usual_kit(shared: Backing, plan: Plan, cpu: int | None, folder: Path) -> Res
         standing(Manner.taking, folder / "collector.log") as collector,
         servers_of(kit_variants(collector), shared, cpu) as servers,
     ):
-        return measured(servers, plan, READ, KIT_COMPARISONS)
+        return measured(servers, plan, READ, KIT_COMPARISONS, KIT_NOISE)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,8 @@ async def serve(manner: Manner, reader: asyncio.StreamReader, writer: asyncio.St
             }
             await reader.readexactly(int(headers.get(b"content-length", b"0")))
             if manner is Manner.hanging:
-                await asyncio.Event().wait()
+                await reader.read()  # until the other side gives up
+                return
             if manner is Manner.slow:
                 await asyncio.sleep(SLOW_SECONDS)
             writer.write(ANSWER if request_line.startswith(b"POST /v1/traces ") else NOT_FOUND)

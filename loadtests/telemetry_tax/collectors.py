@@ -14,12 +14,12 @@ import uvloop
 from app.dev.errors import DevelopmentError
 from app.dev.web import LOOPBACK
 from loadtests.paired.ratios import latencies
-from loadtests.paired.report import compare, cost_table, ratio_list, ratio_table, section, text_table
+from loadtests.paired.report import Comparison, compare_pooled, cost_table, ratio_list, ratio_table, section, text_table
 from loadtests.paired.rounds import Block, Plan, all_blocks, item_ids, measure
 from loadtests.paired.servers import STOP_TIMEOUT, Server
 from loadtests.telemetry_tax.collector import Manner, standing
 from loadtests.telemetry_tax.said import PUBLISH_SECONDS, Said, said_by, said_table
-from loadtests.telemetry_tax.variants import COLLECTOR_COMPARISONS, REFUSING
+from loadtests.telemetry_tax.variants import COLLECTOR_COMPARISONS, COLLECTOR_NOISE, REFUSING
 
 STOP_BOUND = 5.0
 """Seconds that a server may take to stop, whatever the collector does, when nobody is connected to it."""
@@ -65,7 +65,12 @@ def stop_table(stops: Sequence[Stop]) -> str:
     return text_table(["stopping after load", "seconds", "exit status", f"within {STOP_BOUND:g} s"], rows)
 
 
-def measure_collectors(servers: Sequence[Server], plan: Plan) -> tuple[str, dict[str, Any]]:
+def measure_collectors(
+    servers: Sequence[Server],
+    plan: Plan,
+    comparisons: Sequence[Comparison] = COLLECTOR_COMPARISONS,
+    noise: Sequence[Comparison] = COLLECTOR_NOISE,
+) -> tuple[str, dict[str, Any]]:
     """Rounds of reads, and then the end of each server: tables, and everything for the file."""
     blocks: list[Block] = all_blocks(servers, plan)
     all_said, stops = [], []
@@ -73,8 +78,8 @@ def measure_collectors(servers: Sequence[Server], plan: Plan) -> tuple[str, dict
         said, stop = stop_under_load(server, plan)
         all_said.append(said)
         stops.append(stop)
-    ratios = compare(blocks, COLLECTOR_COMPARISONS, plan.seed)
-    waits = compare(blocks, COLLECTOR_COMPARISONS, plan.seed, latencies)
+    ratios = compare_pooled(blocks, comparisons, noise, plan.seed)
+    waits = compare_pooled(blocks, comparisons, noise, plan.seed, latencies)
     tables = [
         cost_table(blocks),
         ratio_table(ratios, "CPU, ratio within rounds"),

@@ -30,7 +30,7 @@ class Said:
     sent: int
     failed: int
     dropped: int
-    """Spans. Those that wait to be sent are in none of the three."""
+    """Spans. Those that wait to be sent are in none of the three; a server without metrics tells none."""
 
 
 def read_metrics(variant: str, lines: int, shown: str) -> Said:

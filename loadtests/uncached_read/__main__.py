@@ -10,20 +10,20 @@ import uvloop
 from loadtests.paired.backing import Backing
 from loadtests.paired.command import parser_of, plan_of, run, servers_of
 from loadtests.paired.cpu import pinned
+from loadtests.paired.ratios import again
 from loadtests.paired.report import Comparison, compare, cost_table, ratio_table, section, surroundings, write
 from loadtests.paired.rounds import Plan, all_blocks
 from loadtests.paired.servers import common_variant, gantry_variant
 
 GANTRY, COMMON, COMMON_ASYNC = "gantry", "common way", "common way, async"
 UNSHARED = "gantry, own limits"
-AGAIN = "again"
 
 VARIANTS = [
     gantry_variant(GANTRY),
-    gantry_variant(f"{GANTRY}, {AGAIN}"),
+    gantry_variant(again(GANTRY)),
     gantry_variant(UNSHARED, shared_limits=False),
     common_variant(COMMON, "loadtests.common_way"),
-    common_variant(f"{COMMON}, {AGAIN}", "loadtests.common_way"),
+    common_variant(again(COMMON), "loadtests.common_way"),
     common_variant(COMMON_ASYNC, "loadtests.common_way_async"),
 ]
 
@@ -31,8 +31,8 @@ COMPARISONS: list[Comparison] = [
     (GANTRY, COMMON),
     (UNSHARED, COMMON),
     (GANTRY, COMMON_ASYNC),
-    (f"{GANTRY}, {AGAIN}", GANTRY),
-    (f"{COMMON}, {AGAIN}", COMMON),
+    (again(GANTRY), GANTRY),
+    (again(COMMON), COMMON),
 ]
 """The first is what the benchmark is about. The last two are the noise: a program beside a second process of itself."""
 

@@ -21,8 +21,17 @@ from app.core.scopes import Scope
 from loadtests.paired.backing import UNLIMITED, Backing, fill
 from loadtests.paired.client import Client
 from loadtests.paired.cpu import cpu_seconds, cpus, pinned, process_tree
-from loadtests.paired.ratios import bootstrap, costs, latencies, paired_ratios
-from loadtests.paired.report import compare, cost_table, ratio_table, section, surroundings, text_table, write
+from loadtests.paired.ratios import again, bootstrap, costs, latencies, paired_ratios, pooled
+from loadtests.paired.report import (
+    compare,
+    compare_pooled,
+    cost_table,
+    ratio_table,
+    section,
+    surroundings,
+    text_table,
+    write,
+)
 from loadtests.paired.rounds import WARM_UP, Block, Plan, all_blocks, item_ids, measure, orders, run_rounds
 from loadtests.paired.servers import Server, common_variant, gantry_variant, serving
 from loadtests.paired.workloads import CREATE, ITEMS, READ, Target, WrongAnswer, expected_item
@@ -122,6 +131,13 @@ def test_ratios_are_formed_within_rounds() -> None:
     assert paired_ratios(blocks, "a", "b") == pytest.approx([0.5, 0.5])
     assert latencies(blocks, "b") == pytest.approx({1: 1000, 2: 1000})
     assert paired_ratios(blocks, "a", "b", latencies) == pytest.approx([1, 1])
+
+
+def test_two_processes_of_a_program_can_be_compared_as_one() -> None:
+    blocks = [block(1, "a", 100), block(1, again("a"), 140), block(1, "b", 60)]
+    assert costs(pooled(blocks), "a") == pytest.approx({1: 120})
+    found = compare_pooled(blocks, [("a", "b")], [(again("a"), "a")], seed=1)
+    assert [ratio.median for ratio in found.values()] == pytest.approx([2, 1.4])
 
 
 def test_bootstrap_interval_holds_the_median_and_can_be_repeated() -> None:
