@@ -29,7 +29,7 @@ def create_app(
     ``span_exporter`` stands in for the one that the settings name; for tests.
     """
     status = status or LocalStatus()
-    metrics = Metrics(settings.metrics, status.exemplars_file)
+    metrics = Metrics(settings.metrics, status.exemplars_file if settings.tracing.sends else None)
     tracing = Tracing(settings.tracing, span_exporter)
     app = FastAPI(
         title="Gantry",

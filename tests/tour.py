@@ -8,6 +8,7 @@ README = Path(__file__).parents[1] / "README.md"
 VOLATILE = {
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z": "<time>",
     r'"instance":"[0-9a-f]{32}"': '"instance":"<id>"',
+    r'"trace_id":"[0-9a-f]{32}"': '"trace_id":"<id>"',
     r'"key_id":\d+': '"key_id":<id>',
     r";r=\d+;t=\d+": ";r=<n>;t=<n>",
 }

@@ -75,8 +75,12 @@ def lifespan(
                     yield {"process": process}
         finally:
             status.ticks_end()
-            await close_process(process)
-            await asyncio.to_thread(tracing.close)
+            closed = await asyncio.gather(
+                close_process(process), asyncio.to_thread(tracing.close), return_exceptions=True
+            )
+            for error in filter(None, closed):
+                log.warning("not_closed", error=type(error).__name__)
+            metrics.publish((0, 0), tracing.processor)
 
     return live
 

@@ -15,11 +15,12 @@ from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import Span
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.telemetry.current import CurrentRequest, current_request
+from app.core.telemetry.current import REQUEST, CurrentRequest, current_request
 from app.core.telemetry.trace_context import Parent, new_trace_id, read_traceparent
 from app.core.telemetry.tracing import Tracing, recorded_trace
 
-UNRECORDED: Final = otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)
+BLANK: Final = otel_context.Context()
+UNRECORDED: Final = otel_context.set_value(_SUPPRESS_INSTRUMENTATION_KEY, True, BLANK)
 """Where instrumentations do nothing. Made once: all requests that are not recorded share it."""
 
 SHOWN_HEADERS: Final = frozenset({b"host", b"traceparent", b"tracestate"})
@@ -57,7 +58,7 @@ class TraceGate:
     """Gives each request its trace, and sends it past the instrumentation or through it."""
 
     def __init__(self, recorded: ASGIApp, plain: ASGIApp, tracing: Tracing) -> None:
-        self._recorded = recorded
+        self.app = recorded
         self._plain = plain
         self._tracing = tracing
 
@@ -69,22 +70,23 @@ class TraceGate:
         parent = _parent(scope)
         trace_id = new_trace_id() if parent is None else parent.trace_id
         # A trace that begins here has one request: its id serves for both.
-        request = current_request.set(CurrentRequest(trace_id if parent is None else "", trace_id))
+        request = scope[REQUEST] = CurrentRequest(trace_id if parent is None else "", trace_id)
+        current = current_request.set(request)
+        # Nothing of another request: a pipelined one may be started by the one before it.
+        recorded = self._tracing.records(parent, trace_id)
+        context = otel_context.attach(BLANK if recorded else UNRECORDED)
         try:
-            if self._tracing.records(parent, trace_id):
+            if recorded:
                 chosen = recorded_trace.set(trace_id)
                 try:
-                    await self._recorded(_shown(scope), receive, send)
+                    await self.app(_shown(scope), receive, send)
                 finally:
                     recorded_trace.reset(chosen)
             else:
-                suppressed = otel_context.attach(UNRECORDED)
-                try:
-                    await self._plain(scope, receive, send)
-                finally:
-                    otel_context.detach(suppressed)
+                await self._plain(scope, receive, send)
         finally:
-            current_request.reset(request)
+            otel_context.detach(context)
+            current_request.reset(current)
 
 
 class _Restore:

@@ -302,7 +302,7 @@ class TracingSettings(Group):
     """Base URL of an OTLP/HTTP receiver (``http://collector:4318``); spans are sent to ``/v1/traces`` there. Unset: they go nowhere."""
     headers: dict[str, SecretStr] = {}
     """Headers sent to it, such as ``{"authorization": "Bearer ..."}``; a JSON object."""
-    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Part of the traces that begin here which is recorded, decided by the trace id (OpenTelemetry's TraceIdRatioBased)."""
     honour_parent: bool = True
     """Whether a caller's ``traceparent`` decides what is recorded. False: the ratio alone does, and no caller can raise the cost."""
@@ -312,6 +312,11 @@ class TracingSettings(Group):
     """Seconds the receiver may take for one batch, and a stopping worker for its last."""
     console: bool = False
     """Write each span as a log line, for development."""
+
+    @property
+    def sends(self) -> bool:
+        """Whether spans go anywhere."""
+        return self.console or self.endpoint is not None
 
 
 class ExportSettings(Group):
@@ -399,6 +404,15 @@ class Settings(BaseSettings):
                 raise ValueError(f"{password}: is the password of {url}, which is not set")
             if parse_url(self.limits.url.get_secret_value()).get("password"):
                 raise ValueError(f"{password}: {url} has a password too; take it out of there")
+        return self
+
+    @model_validator(mode="after")
+    def _spans_fit_into_a_stop(self) -> Self:
+        if self.tracing.timeout >= self.server.close_timeout:
+            names = variable_name(("tracing", "timeout")), variable_name(("server", "close_timeout"))
+            raise ValueError(
+                f"{names[0]}: must be less than {names[1]}, in which a stopping worker sends its last spans"
+            )
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from app.core.pool import waiting_requests
+from app.core.pool import Waiters, waiters
 
 type Row = tuple[Any, ...]
 type FetchRows = Callable[[list[int]], Awaitable[Sequence[Row]]]
@@ -18,14 +18,14 @@ MAX_ROWS: Final = 100
 """Rows of one statement: a burst is spread over several connections."""
 
 
-class _Batch:
+class _Batch(Waiters):
     """The reads of one turn: what they wait for, how many still do, and the statement once it is under way."""
 
-    __slots__ = ("answers", "readers", "statement")
+    __slots__ = ("answers", "statement")
 
     def __init__(self) -> None:
+        super().__init__(0)
         self.answers: dict[int, asyncio.Future[Row | None]] = {}
-        self.readers = 0
         self.statement: asyncio.Task[None] | None = None
 
 
@@ -50,23 +50,24 @@ class GatheredRows:
             answer = batch.answers[row_id] = loop.create_future()
             if len(batch.answers) == MAX_ROWS:
                 self._open = None
-        batch.readers += 1
+        batch.requests += 1
         try:
             # A reader that is cancelled takes neither the statement nor the other readers with it ...
             return await asyncio.shield(answer)
         finally:
-            batch.readers -= 1
-            if batch.readers == 0 and batch.statement is not None:
+            batch.requests -= 1
+            if batch.requests == 0 and batch.statement is not None:
                 batch.statement.cancel()  # ... unless it was the last: nobody is left to wait for a query that hangs
 
     def _send(self, batch: _Batch) -> None:
         if self._open is batch:
             self._open = None
-        if batch.readers:
-            batch.statement = asyncio.get_running_loop().create_task(self._answer(batch.answers, batch.readers))
+        if batch.requests:
+            batch.statement = asyncio.get_running_loop().create_task(self._answer(batch))
 
-    async def _answer(self, answers: dict[int, asyncio.Future[Row | None]], readers: int) -> None:
-        waiting_requests.set(readers)  # in this task alone
+    async def _answer(self, batch: _Batch) -> None:
+        answers = batch.answers
+        waiters.set(batch)  # in this task alone
         try:
             rows = {row[self._id_position]: row for row in await self._fetch(list(answers))}
         except Exception as error:  # noqa: BLE001 - whatever it is, the readers get it

@@ -7,15 +7,29 @@ from typing import Any, ClassVar, Final, Protocol
 from sqlalchemy import AsyncAdaptedQueuePool
 from sqlalchemy.pool import ConnectionPoolEntry
 
-waiting_requests: Final[ContextVar[int]] = ContextVar("gantry_waiting_requests", default=1)
-"""How many requests wait for what is asked of the pool here: a gathered read is asked for by many."""
+
+class Waiters:
+    """How many requests wait for what is asked of the pool: one read is asked for by many, and more of them may join."""
+
+    __slots__ = ("requests",)
+
+    def __init__(self, requests: int) -> None:
+        self.requests = requests
+
+
+ONE: Final = Waiters(1)
+NOBODY: Final = Waiters(0)
+"""For periodic work."""
+
+waiters: Final[ContextVar[Waiters]] = ContextVar("gantry_waiters", default=ONE)
+"""Those for whom the pool is asked here."""
 
 
 class PoolObserver(Protocol):
     """Whoever wants to know."""
 
-    waiting: int
-    """Requests that wait for a connection now."""
+    waits: list[Waiters]
+    """What waits for a connection now."""
 
     def pool_gave(self, seconds: float) -> None:
         """A connection was got, or was not to be had, after so many seconds."""
@@ -28,13 +42,13 @@ class MeasuredPool(AsyncAdaptedQueuePool):
 
     def _do_get(self) -> ConnectionPoolEntry:
         """SQLAlchemy's hook for getting a connection: waits when all are taken."""
-        requests = waiting_requests.get() if self.checkedout() >= self.size() else 0
+        mine = waiters.get() if self.checkedout() >= self.size() else NOBODY
         started = time.perf_counter()
-        self.observer.waiting += requests
+        self.observer.waits.append(mine)
         try:
             return super()._do_get()
         finally:
-            self.observer.waiting -= requests
+            self.observer.waits.remove(mine)
             self.observer.pool_gave(time.perf_counter() - started)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import ARRAY, BigInteger, Row, any_, func, literal, or_, select,
 
 from app.core.config import SecuritySettings
 from app.core.database import Database
+from app.core.pool import Waiters, waiters
 from app.core.security import KeyRing, PresentedKey
 from app.models import ApiKey
 from app.services.api_keys import select_secrets
@@ -61,7 +62,7 @@ class Callers:
         self._ring = ring
         self._settings = settings
         self._known: OrderedDict[int, Known] = OrderedDict()
-        self._asking: dict[int, asyncio.Task[Known]] = {}
+        self._asking: dict[int, tuple[asyncio.Task[Known], Waiters]] = {}
         self._seen: set[int] = set()
         self._written: dict[int, float] = {}
 
@@ -106,16 +107,23 @@ class Callers:
 
     async def _ask(self, key_id: int) -> Known:
         """One query for all requests that wait for the same key; it goes on if one of them is cancelled."""
-        task = self._asking.get(key_id)
-        if task is None:
-            task = asyncio.create_task(self._look_up(key_id))
-            self._asking[key_id] = task
+        asking = self._asking.get(key_id)
+        if asking is None:
+            those = Waiters(0)
+            task = asyncio.create_task(self._look_up(key_id, those))
+            asking = self._asking[key_id] = task, those
             task.add_done_callback(lambda done: self._answered(key_id, done))
-        return await asyncio.shield(task)
+        task, those = asking
+        those.requests += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            those.requests -= 1
 
     def _answered(self, key_id: int, task: asyncio.Task[Known]) -> None:
         failed = task.cancelled() or task.exception() is not None
-        if self._asking.get(key_id) is not task:
+        asking = self._asking.get(key_id)
+        if asking is None or asking[0] is not task:
             return  # forgotten meanwhile: what it read may be older than the change
         del self._asking[key_id]
         if failed:
@@ -125,7 +133,8 @@ class Callers:
         if len(self._known) > self._settings.key_cache_size:
             self._known.popitem(last=False)
 
-    async def _look_up(self, key_id: int) -> Known:
+    async def _look_up(self, key_id: int, those: Waiters) -> Known:
+        waiters.set(those)  # in this task alone
         asked = time.monotonic()
         async with self._database.read() as session:
             rows = (await session.execute(select_secrets(key_id))).all()
@@ -165,7 +174,7 @@ class Callers:
 
     async def aclose(self) -> None:
         """Give up the lookups that are under way: whoever asked is gone, and each holds a connection."""
-        lookups = list(self._asking.values())
+        lookups = [task for task, _ in self._asking.values()]
         for lookup in lookups:
             lookup.cancel()
         await asyncio.gather(*lookups, return_exceptions=True)

@@ -162,7 +162,7 @@ async def test_a_lost_store_fails_no_request(database_url: str) -> None:
         async with live(settings) as api:
             assert await statuses(api, 4, key=api.key) == [200, 200, 200, 429]
             count = api.process.metrics.registry.get_sample_value
-            labels = {"result": "allowed", "source": "failed_open"}
+            labels = {"policy": "default", "result": "allowed", "source": "failed_open"}
             assert count("gantry_rate_limit_total", labels) == 3
             assert count("gantry_rate_limit_total", labels | {"result": "refused"}) == 1
     assert len([event for event in events if event["event"] == "limit_store_lost"]) == 1

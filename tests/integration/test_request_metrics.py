@@ -20,7 +20,7 @@ from tests.integration.tools import HOST, send
 
 ITEMS = "/api/v1/items"
 MOST_SERIES = 400
-"""Of one worker after the hostile traffic below. Each combination of route, method and status has 16 of latency alone."""
+"""Of one worker after the hostile traffic below. Each combination of route, method and status has 17 of latency alone."""
 
 
 def samples(registry: CollectorRegistry, *names: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

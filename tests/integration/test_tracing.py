@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -382,3 +383,71 @@ async def test_all_that_spans_say_is_documented(traced: Traced) -> None:
             assert set(event.attributes or {}) <= set(EVENTS[event.name])
     assert met == {spec.name for spec in SPAN_SPECS}, "each kind was made"
     assert set(RESOURCE) - {"k8s.pod.name", "k8s.namespace.name", "k8s.node.name"} <= set(spans[0].resource.attributes)
+
+
+@pytest.mark.parametrize("traced", [{"honour_parent": False, "sample_ratio": 0.1}], indirect=True)
+async def test_an_id_that_the_caller_chose_does_not_decide_either(traced: Traced) -> None:
+    """By the trace id alone, one whose low half is small is always recorded."""
+    chosen = {"traceparent": f"00-4bf92f3577b34da60000000000000001-{CALLER_SPAN}-00"}
+    async with traced.api.client() as client:
+        for _ in range(60):
+            await client.get("/", headers=chosen | {"X-API-Key": ""})
+    recorded = [span for span in traced.spans() if span.kind is SpanKind.SERVER]
+    assert len(recorded) < 30, "6 of 60"
+
+
+@pytest.mark.parametrize("flags", [("01", "01"), ("00", "01"), ("01", "00")])
+async def test_a_request_that_another_starts_is_a_trace_of_its_own(traced: Traced, flags: tuple[str, str]) -> None:
+    """As a server does with pipelined requests, whose contexts would be inherited."""
+    others = ["a" * 32, "b" * 32]
+    later: list[asyncio.Task[httpx2.Response]] = []
+
+    async with traced.api.client() as client:
+
+        def ask(number: int) -> Any:
+            header = f"00-{others[number]}-{CALLER_SPAN}-{flags[number]}"
+            return client.get(ITEMS, headers={"traceparent": header})
+
+        def start(_: Verdict) -> None:
+            if not later:
+                later.append(asyncio.create_task(ask(1)))
+
+        traced.api.process.limiter._on_verdict = start
+        first = await ask(0)
+        second = await later[0]
+    assert [answer.headers["x-trace-id"] for answer in (first, second)] == others
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    servers = [ids(span) for span in traced.spans() if span.kind is SpanKind.SERVER]
+    assert sorted((trace, parent) for trace, _, parent in servers) == [
+        (trace, CALLER_SPAN) for trace, flag in zip(others, flags, strict=True) if flag == "01"
+    ]
+
+
+async def test_without_tracing_a_request_that_another_starts_has_an_id_of_its_own(database_url: str) -> None:
+    app = create_app(make_settings(database_url, tracing={"enabled": False}))
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        api = Api(app, state["process"], "")
+        async with api.client() as client:
+            answers = [await client.get("/") for _ in range(3)]  # in one task
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+
+
+async def test_spans_that_a_stop_loses_are_counted(database_url: str) -> None:
+    class Hangs(InMemorySpanExporter):
+        def export(self, spans: Any) -> Any:
+            time.sleep(5)
+            return super().export(spans)
+
+    settings = make_settings(database_url, tracing={"sample_ratio": 1.0, "timeout": 0.3})
+    app = create_app(settings, span_exporter=Hangs())
+    async with app.router.lifespan_context(app) as state:
+        assert state is not None
+        api = Api(app, state["process"], "")
+        async with api.client() as client:
+            for _ in range(7):
+                await client.get("/")
+        began = time.monotonic()
+    assert time.monotonic() - began < 2.5
+    count = api.process.metrics.registry.get_sample_value("gantry_spans_total", {"result": "dropped"})
+    assert count == 7

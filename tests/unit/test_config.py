@@ -8,6 +8,7 @@ from pydantic import SecretStr, ValidationError
 
 from app.core.config import Environment, Settings, variable_name
 from app.core.loading import SettingsInvalid, load_settings
+from tests.conftest import make_settings
 
 SECRET = "s" * 32
 VALID = {
@@ -251,3 +252,17 @@ def test_a_list_that_is_no_list_hides_nothing(monkeypatch: pytest.MonkeyPatch, t
 def test_a_group_is_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRY_LOG", "loud")
     assert messages() == ["GANTRY_LOG: a whole group is written as a JSON object; or set its members one by one"]
+
+
+def test_the_last_spans_must_fit_into_a_stop() -> None:
+    with pytest.raises(
+        ValidationError, match="GANTRY_TRACING__TIMEOUT: must be less than GANTRY_SERVER__CLOSE_TIMEOUT"
+    ):
+        make_settings("postgresql://host/name", tracing={"timeout": 5.0})
+
+
+@pytest.mark.parametrize("endpoint", ["collector:4318", "http://user:secret@collector:4318", "http://collector/?x=1"])
+def test_a_collector_is_a_base_url(endpoint: str) -> None:
+    with pytest.raises(ValidationError, match="must read like http://collector:4318") as refusal:
+        make_settings("postgresql://host/name", tracing={"endpoint": endpoint})
+    assert "secret" not in str(refusal.value.errors(include_input=False))

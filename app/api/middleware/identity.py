@@ -8,7 +8,7 @@ from pydantic import IPvAnyNetwork
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.core.telemetry.current import CurrentRequest, current_request
+from app.core.telemetry.current import REQUEST, CurrentRequest, current_request
 from app.utils.client_address import client_from_forwarded, is_trusted
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -32,9 +32,9 @@ class Identity:
             state["response_headers"] = []
             if self.trusted and is_trusted(peer, self.trusted):
                 self._believe(scope, peer)
-            current = current_request.get()
+            current = scope.get(REQUEST)
             if current is None:  # no tracing, but log lines carry the request's id all the same
-                current = CurrentRequest("", "")
+                current = scope[REQUEST] = CurrentRequest("", "")
                 current_request.set(current)
             state["request_id"] = current.request_id = (
                 state["request_id"] or current.request_id or secrets.token_hex(16)

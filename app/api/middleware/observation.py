@@ -1,5 +1,6 @@
 """One log line and one measurement a request, with the route's template: the outermost layer, so that nothing is missed."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -17,6 +18,11 @@ UNMATCHED = "unmatched"
 
 CLIENT_GONE = 499
 """nginx's status for a client that closed the connection before it got an answer; it is logged and never sent."""
+
+
+STOPPED = 503
+CUT = 500
+"""What a request is counted as whose answer was cut off by a defect: the client can't take it for a whole one."""
 
 
 class Observation:
@@ -52,6 +58,13 @@ class Observation:
         self.metrics.in_flight += 1
         try:
             await self.app(scope, receive, observe)
+        except asyncio.CancelledError:
+            # A client that leaves cancels nothing: the server stopped, and answers in our place.
+            status = status if state.get("response_started") else STOPPED
+            raise
+        except Exception:
+            status = CUT  # the answer had begun
+            raise
         finally:
             self.metrics.in_flight -= 1
             self._record(scope, status, time.perf_counter() - started, sent)

@@ -55,8 +55,9 @@ async def _answer_metrics(send: Send, snapshot: Snapshot, problem_body: ProblemB
 async def _answer_problem(
     send: Send, problem_body: ProblemBody, slug: str, detail: str, *headers: tuple[bytes, bytes]
 ) -> None:
-    status, body = problem_body(slug, detail, new_request_id())
-    await _answer(send, status, body, [*problem_headers(body), *headers])
+    request_id = new_request_id()
+    status, body = problem_body(slug, detail, request_id)
+    await _answer(send, status, body, [*problem_headers(body, request_id, request_id), *headers])
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:

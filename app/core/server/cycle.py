@@ -3,11 +3,13 @@
 import asyncio
 import sys
 from collections.abc import Callable
+from typing import cast
 
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from app.core.server.problems import ProblemBody, new_request_id, problem_headers
+from app.core.telemetry.current import REQUEST, CurrentRequest
 
 
 class Cycle(RequestResponseCycle):
@@ -27,7 +29,10 @@ class Cycle(RequestResponseCycle):
 
     async def send_500_response(self) -> None:
         """Called by uvicorn while it handles what the app raised."""
-        request_id = new_request_id()
+        # The app may have named the request already: its log line and its span have these ids.
+        request = cast(CurrentRequest | None, self.scope.get(REQUEST))
+        request_id = (request.request_id if request else "") or new_request_id()
+        trace_id = (request.trace_id if request else "") or request_id
         if isinstance(sys.exception(), asyncio.CancelledError):
             slug, detail, more = (
                 "service-unavailable",
@@ -36,9 +41,15 @@ class Cycle(RequestResponseCycle):
             )
         else:
             slug, detail, more = "internal-error", "The request met a defect of this service.", []
-        status, body = self.problem_body(slug, detail, request_id)
+        status, body = self.problem_body(slug, detail, request_id, trace_id=trace_id)
         self.logger.error("answered %d in the app's place, request id %s", status, request_id)
-        await self.send({"type": "http.response.start", "status": status, "headers": problem_headers(body) + more})
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": problem_headers(body, request_id, trace_id) + more,
+            }
+        )
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 

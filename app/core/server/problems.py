@@ -1,13 +1,17 @@
 """Problem documents (RFC 9457) for what never reaches the app: bytes that are no request, a request cut short, the admin port."""
 
-from collections.abc import Callable
+from typing import Protocol
 from uuid import uuid4
 
 MEDIA_TYPE = b"application/problem+json"
 
-ProblemBody = Callable[[str, str, str], tuple[int, bytes]]
-"""Given a problem's slug, a detail and the request's id: its HTTP status and document. The API's catalogue is behind it. Slugs used here:
-malformed-request, uri-too-long, headers-too-large, request-timeout, not-found, method-not-allowed, internal-error, service-unavailable."""
+
+class ProblemBody(Protocol):
+    """Makes problem documents; the API's catalogue is behind it. Slugs used here: malformed-request, uri-too-long, headers-too-large,
+    request-timeout, not-found, method-not-allowed, internal-error, service-unavailable."""
+
+    def __call__(self, slug: str, detail: str, instance: str, *, trace_id: str | None = None) -> tuple[int, bytes]:
+        """HTTP status and document. ``instance`` is the request's id; without a trace's it stands for that too."""
 
 
 class Refusal(Exception):
@@ -24,9 +28,11 @@ def new_request_id() -> str:
     return uuid4().hex
 
 
-def problem_headers(body: bytes) -> list[tuple[bytes, bytes]]:
+def problem_headers(body: bytes, request_id: str, trace_id: str) -> list[tuple[bytes, bytes]]:
     """The headers of a problem response: it is never cached, and nothing is kept alive after it."""
     return [
+        (b"x-request-id", request_id.encode()),
+        (b"x-trace-id", trace_id.encode()),
         (b"content-type", MEDIA_TYPE),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),

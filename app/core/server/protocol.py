@@ -226,7 +226,7 @@ class GuardedProtocol(HttpToolsProtocol):
         status, body = self.edge.problem_body(refusal.slug, refusal.detail, request_id)
         self.logger.info("refused a request of %s: %s, request id %s", self.client, refusal.slug, request_id)
         answer = [STATUS_LINE[status]]
-        for name, value in self.server_state.default_headers + problem_headers(body):
+        for name, value in self.server_state.default_headers + problem_headers(body, request_id, request_id):
             answer += [name, b": ", value, b"\r\n"]
         answer += [b"\r\n", b"" if self.parser.get_method() == b"HEAD" else body]
         self.transport.write(b"".join(answer))

@@ -144,6 +144,7 @@ def worker_class(settings: Settings, problem_body: ProblemBody) -> type:
         "timeout_graceful_shutdown": server.graceful_timeout,
         "callback_notify": None,  # it stops when the server drains; ours does not
         "access_log": False,
+        "reset_contextvars": True,  # a pipelined request is started by the one before it, and must not take over its trace
         "server_header": False,
         "proxy_headers": False,
     }

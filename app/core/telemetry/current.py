@@ -16,5 +16,8 @@ class CurrentRequest:
     """16 hex digits of the server span; empty when this request is not recorded."""
 
 
+REQUEST: Final = "gantry.request"
+"""Where it is in the ASGI scope of its request."""
+
 current_request: Final[ContextVar[CurrentRequest | None]] = ContextVar("gantry_current_request", default=None)
 """Set once for each request, in the request's own context: nothing has to take it back."""

@@ -15,6 +15,7 @@ from prometheus_fastapi_instrumentator import metrics as instrumentator
 from app.core.config import MetricsSettings
 from app.core.limits import Verdict
 from app.core.logging import dropped_lines
+from app.core.pool import Waiters
 from app.core.telemetry.catalogue import (
     DATABASE_FAILURES,
     IDEMPOTENCY,
@@ -76,8 +77,8 @@ class Metrics:
         """For a process on its own; with several, the admin process reads their files."""
         self.in_flight = 0
         """Requests that have begun and not ended."""
-        self.waiting = 0
-        """Of these, those that wait for a connection of the pool."""
+        self.waits: list[Waiters] = []
+        """What waits for a connection of the pool, for one request or many."""
         if not self.enabled:
             return
         self._observe_duration = _made(
@@ -165,8 +166,9 @@ class Metrics:
         """
         if not self.enabled:
             return
-        self._waiting.set(self.waiting)
-        self._in_flight.set(max(0, self.in_flight - self.waiting))
+        waiting = sum(waiters.requests for waiters in self.waits)
+        self._waiting.set(waiting)
+        self._in_flight.set(max(0, self.in_flight - waiting))
         in_use, idle = pool
         self._pool_connections.labels("in_use").set(in_use)
         self._pool_connections.labels("idle").set(idle)

@@ -49,7 +49,7 @@ SPAN_SPECS: Final = (
             "url.query": "the names of query parameters, without their values",
             "url.scheme": "`http` or `https`",
             "network.protocol.version": "HTTP's version",
-            "server.address": "the host that was asked for",
+            "server.address": "where the process listens",
             "server.port": "the port of the process",
             "client.address": "the client, behind the proxies that are trusted",
             "client.port": "the peer's port",

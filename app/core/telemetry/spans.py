@@ -129,7 +129,7 @@ class BoundedProcessor(SpanProcessor):
         sending.join(self._timeout)
         if sending.is_alive():
             self._exporter.shutdown()
-        self.dropped += max(0, self._submitted - self._exporter.taken)
+        self.dropped += max(0, self._submitted - self.sent - self.failed)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Send what there is now. For tests: it waits for the receiver."""

@@ -81,6 +81,7 @@ class Tracing:
         """``exporter`` stands in for the one that the settings name; for tests."""
         self.enabled: Final = settings.enabled
         self._honour_parent = settings.honour_parent
+        self._ratio = settings.sample_ratio
         self._bound = TraceIdRatioBased(settings.sample_ratio).bound
         chosen = _Chosen()
         self.provider: Final = TracerProvider(
@@ -100,9 +101,11 @@ class Tracing:
 
     def records(self, parent: Parent | None, trace_id: str) -> bool:
         """Whether a request of this trace is recorded."""
-        if parent is not None and self._honour_parent:
+        if parent is None:
+            return int(trace_id[16:], 16) < self._bound
+        if self._honour_parent:
             return parent.sampled
-        return int(trace_id[16:], 16) < self._bound
+        return random.random() < self._ratio  # noqa: S311 - not by an id that the caller chose
 
     def instrument(self, engine: AsyncEngine) -> None:
         """Have SQLAlchemy's statements make spans, in recorded requests.
