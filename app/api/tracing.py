@@ -5,7 +5,7 @@ are left out. The others pass it by. And it sees of a request only what may leav
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from fastapi import FastAPI
 from opentelemetry import context as otel_context
@@ -13,6 +13,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import Span
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.core.telemetry.current import REQUEST, CurrentRequest, current_request
@@ -89,6 +90,15 @@ class TraceGate:
             current_request.reset(current)
 
 
+class _Routeless:
+    """Stands in for the application."""
+
+    routes: tuple[BaseRoute, ...] = ()
+
+
+_ROUTELESS: Final = _Routeless()
+
+
 class _Restore:
     """Inside the instrumentation: the request as it is."""
 
@@ -107,10 +117,15 @@ def _parent(scope: Scope) -> Parent | None:
 
 
 def _shown(scope: Scope) -> Scope:
-    """The request as the instrumentation sees it: without values of the query, and of the headers only those it needs."""
+    """The request as the instrumentation sees it: without values of the query, and of the headers only those it needs.
+
+    And without routes: to name the span it would try each of them, at several times the cost of all else. The span gets its name when
+    the router has found the route (``app.api.middleware.observation``).
+    """
     names = _PARAMETER.findall(scope["query_string"])
     return {
         **scope,
+        "app": _ROUTELESS,
         "headers": [header for header in scope["headers"] if header[0] in SHOWN_HEADERS],
         "query_string": b"&".join(name + b"=REDACTED" for name in names),
         _ORIGINAL: scope,
@@ -122,7 +137,5 @@ def _started(span: Span, scope: Scope) -> None:  # noqa: ARG001 - the hook's sig
     request = current_request.get()
     if request is not None:
         request.span_id = f"{span.get_span_context().span_id:016x}"
-    attributes: Any = getattr(span, "attributes", None) or {}
-    if "http.route" not in attributes:
-        # Paths that no route has are whatever somebody sent, people's addresses included.
-        span.set_attribute("url.path", "[unmatched]")
+    # Paths that no route has are whatever somebody sent, people's addresses included; one that a route has is said with the route.
+    span.set_attribute("url.path", "[unmatched]")

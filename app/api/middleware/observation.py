@@ -101,6 +101,7 @@ def _describe(scope: Scope) -> None:
     span.set_attribute("client.address", state["client"])
     if (route := state.get("route")) is not None:
         span.set_attribute("http.route", route)
+        span.set_attribute("url.path", scope["path"])
         span.update_name(f"{bounded_method(scope['method'])} {route}")
     if (caller := state.get("caller")) is not None:
         span.set_attribute("gantry.key_id", caller.key_id)
