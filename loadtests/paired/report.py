@@ -15,7 +15,10 @@ from typing import Any
 from loadtests.paired.ratios import PerRound, Ratio, bootstrap, costs, paired_ratios, pooled
 from loadtests.paired.rounds import Block, Plan
 
-PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "httptools", "gunicorn")
+PACKAGES = (
+    *("fastapi", "starlette", "pydantic", "sqlalchemy", "psycopg", "uvicorn", "uvloop", "httptools", "gunicorn"),
+    *("opentelemetry-sdk", "opentelemetry-instrumentation-fastapi", "prometheus-client", "structlog"),
+)
 
 type Comparison = tuple[str, str]
 """A variant, and the one that it is compared with."""
