@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ARRAY, BigInteger, any_, bindparam, make_url, select
 
 from app.core.database import Database
-from app.core.telemetry.client_spans import client_span
+from app.core.telemetry.client_spans import ClientSpan
 from app.models import Base, Item, User
 from app.services.errors import NotFound
 
@@ -36,7 +36,7 @@ def point_read(model: type[Base]) -> PointRead:
     }
 
     async def read(database: Database, row_id: int) -> Any:
-        with client_span(database.tracer, f"SELECT {model.__tablename__}", described):
+        with ClientSpan(database.tracer, f"SELECT {model.__tablename__}", described):
             row = await database.gathered(sql, id_position).read(row_id)
         if row is None:
             raise NotFound

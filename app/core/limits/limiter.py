@@ -13,7 +13,7 @@ from app.core.config import LimitSettings
 from app.core.limits.memory import BoundedMemoryStorage
 from app.core.limits.policy import Policy, Source, Verdict
 from app.core.limits.shared import SharedCounters
-from app.core.telemetry.client_spans import UNTRACED, client_span
+from app.core.telemetry.client_spans import UNTRACED, ClientSpan
 
 KEY_PREFIX: Final = "gantry:limit"
 ASKED: Final = {"db.system.name": "redis", "db.operation.name": "EVALSHA"}
@@ -86,7 +86,7 @@ class RateLimiter:
         return verdict
 
     async def _count_there(self, store: SharedCounters, policy: Policy, caller: str) -> tuple[int, int] | None:
-        with client_span(self._tracer, "EVALSHA", ASKED) as span:
+        with ClientSpan(self._tracer, "EVALSHA", ASKED) as span:
             counted = await store.hit(f"{KEY_PREFIX}:{policy.name}:{policy.window}:{caller}", policy.window * 1000)
             if counted is None and span is not None:
                 span.set_status(StatusCode.ERROR)
