@@ -4,11 +4,15 @@ import math
 import time
 from collections.abc import Callable
 
+import pytest
+
 from tests.e2e.cluster import RELEASE, get, replace_oldest
 from tests.e2e.load import Capacity, Load, running_load
 from tests.e2e.release import Release
 
 REQUESTS = 20_000
+SECONDS = 330
+"""At least; the replacements took 266 s on a slow machine."""
 DROPPED = 0.02
 """Of the requests that were due, those that k6 did not send because 200 others had no answer yet: a second's pause on a busy machine."""
 UPGRADES = 3
@@ -20,12 +24,13 @@ def image_in_use() -> str:
     return str(get("deployment", f"{RELEASE}-api")["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
+@pytest.mark.timeout(1200)
 def test_no_request_fails_while_all_pods_are_replaced_again_and_again(
     release: Release, capacity: Capacity, arrivals: Callable[..., Load], keep: Callable[..., None]
 ) -> None:
     release.steady()
     images = release.tagged_images(UPGRADES)
-    seconds = max(240, math.ceil(REQUESTS * 1.02 / int(capacity.in_the_worst_moment * 0.6)))
+    seconds = max(SECONDS, math.ceil(REQUESTS * 1.02 / int(capacity.in_the_worst_moment * 0.6)))
     began = time.monotonic()
     with running_load(arrivals(seconds)) as load:
         for image in images:
