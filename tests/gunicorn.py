@@ -18,7 +18,7 @@ from app.core.scopes import Scope
 from app.dev.postgres import free_port
 from tests.conftest import CURSOR_KEY, PEPPER
 
-START_SECONDS = 30
+START_SECONDS = 100
 STOP_SECONDS = 40
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SECRETS = ["test-secret-" + "0" * 32]
-PATIENCE = 20.0
+PATIENCE = 45.0
 """Seconds for things that take far less, unless the machine is busy."""
 
 
