@@ -134,7 +134,7 @@ def test_a_reader_that_hangs_holds_up_nobody(tmp_path: Path) -> None:
                 said += 20
                 slowest = max(slowest, time.monotonic() - started)
                 time.sleep(0.02)
-            assert slowest < 1  # with other tests beside; a blocked loop answers never
+            assert slowest < 3  # with other tests beside; a blocked loop answers never
             assert server.admin("/livez").status == server.admin("/readyz").status == 200
             assert server.metric("gantry_worker_restarts_total") == 0
             pipe.start()
@@ -175,7 +175,7 @@ def test_the_level_of_a_running_server_changes_in_every_process(
 
         began = time.monotonic()
         until(lambda: len(changed(before="info", now="debug")) == 4)  # arbiter, admin process, two workers
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert command().stdout == "debug\n"
 
         booted = [int(e["event"].split()[-1]) for e in api.events() if e["event"].startswith("Booting worker")]

@@ -77,7 +77,7 @@ def test_a_reader_that_hangs_holds_nobody_and_lines_over_the_bound_are_counted(p
         writer.write(line)
         slowest = max(slowest, time.perf_counter() - started)
         time.sleep(0.001)
-    assert slowest < 0.1
+    assert slowest < 1.0
     assert writer.dropped >= 200 - 10 - 2 * CAPACITY // len(line)  # the pipe holds some, and so does the thread's hand
     kept = 200 - writer.dropped
     read = pipe.read(kept + 1)
