@@ -408,10 +408,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _spans_fit_into_a_stop(self) -> Self:
-        if self.tracing.timeout >= self.server.close_timeout:
+        if self.tracing.timeout > self.server.close_timeout:
             names = variable_name(("tracing", "timeout")), variable_name(("server", "close_timeout"))
             raise ValueError(
-                f"{names[0]}: must be less than {names[1]}, in which a stopping worker sends its last spans"
+                f"{names[0]}: must not be more than {names[1]}, in which a stopping worker sends its last spans"
             )
         return self
 

@@ -35,7 +35,7 @@ async def test_a_body_of_very_many_members_costs_little(client: httpx2.AsyncClie
     answer = await client.post(USERS, content=body, headers={"Content-Type": "application/json"})
     (entry,) = check_problem(answer, 422, "validation-failed")["errors"]
     assert entry == {"in": "body", "pointer": "", "detail": "may have 100 members"}
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 2.0
 
 
 async def test_a_defect_of_the_schema_does_not_show_peoples_data(
